@@ -1,0 +1,6 @@
+//go:build chunkdebug
+
+package chunk
+
+// poisonAll makes every pool poison what is released.
+const poisonAll = true

@@ -1,0 +1,14 @@
+package faults_test
+
+import (
+	"testing"
+
+	"github.com/karst-io/karst/internal/store"
+	"github.com/karst-io/karst/internal/store/faults"
+	"github.com/karst-io/karst/internal/store/mem"
+	"github.com/karst-io/karst/internal/store/storetest"
+)
+
+func TestConformance(t *testing.T) {
+	storetest.Run(t, func(*testing.T) store.Store { return faults.New(mem.New("t"), 1) })
+}

@@ -1,0 +1,14 @@
+package hedge_test
+
+import (
+	"testing"
+
+	"github.com/karst-io/karst/internal/store"
+	"github.com/karst-io/karst/internal/store/hedge"
+	"github.com/karst-io/karst/internal/store/mem"
+	"github.com/karst-io/karst/internal/store/storetest"
+)
+
+func TestConformance(t *testing.T) {
+	storetest.Run(t, func(*testing.T) store.Store { return hedge.New(mem.New("t"), hedge.Config{}) })
+}

@@ -1,0 +1,14 @@
+package limit_test
+
+import (
+	"testing"
+
+	"github.com/karst-io/karst/internal/store"
+	"github.com/karst-io/karst/internal/store/limit"
+	"github.com/karst-io/karst/internal/store/mem"
+	"github.com/karst-io/karst/internal/store/storetest"
+)
+
+func TestConformance(t *testing.T) {
+	storetest.Run(t, func(*testing.T) store.Store { return limit.New(mem.New("t"), limit.Config{Concurrency: 4}) })
+}

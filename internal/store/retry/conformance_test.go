@@ -1,0 +1,14 @@
+package retry_test
+
+import (
+	"testing"
+
+	"github.com/karst-io/karst/internal/store"
+	"github.com/karst-io/karst/internal/store/mem"
+	"github.com/karst-io/karst/internal/store/retry"
+	"github.com/karst-io/karst/internal/store/storetest"
+)
+
+func TestConformance(t *testing.T) {
+	storetest.Run(t, func(*testing.T) store.Store { return retry.New(mem.New("t"), retry.Config{}) })
+}
