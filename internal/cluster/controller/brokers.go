@@ -1,0 +1,217 @@
+package controller
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/karst-io/karst"
+	"github.com/karst-io/karst/internal/metadata"
+)
+
+// AssignID, as the ID of a Registration, asks for the lowest id that no broker
+// ever had.
+const AssignID karst.BrokerID = -1
+
+// producerBlock is how many producer ids are handed out at once.
+const producerBlock = 1000
+
+// Registration asks for an incarnation.
+type Registration struct {
+	ID     karst.BrokerID // or AssignID
+	Rack   string
+	Host   string
+	Port   int32
+	WALURL string
+}
+
+// Register commits a new incarnation of a broker and fences, in the same
+// commit, every live incarnation with the same broker id.
+func (c *Controller) Register(ctx context.Context, r Registration) (karst.Incarnation, error) {
+	if r.ID < AssignID {
+		return 0, karst.InvalidRequest.Errorf("broker id %d is negative", r.ID)
+	}
+	var inc karst.Incarnation
+	err := c.propose(ctx, func(img *metadata.Image) ([]metadata.Record, error) {
+		id := r.ID
+		if id == AssignID {
+			id = freeID(img)
+		}
+		var records []metadata.Record
+		for b := range img.LiveBrokers() {
+			if b.ID == id {
+				records = append(records, &metadata.FenceIncarnation{Incarnation: b.Incarnation})
+			}
+		}
+		inc = img.NextIncarnation()
+		return append(records, &metadata.RegisterBroker{
+			Incarnation: inc, ID: id, Rack: r.Rack, Host: r.Host, Port: r.Port, WALURL: r.WALURL,
+		}), nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return inc, nil
+}
+
+func freeID(img *metadata.Image) karst.BrokerID {
+	next := karst.BrokerID(0)
+	for b := range img.Brokers() {
+		next = max(next, b.ID+1)
+	}
+	return next
+}
+
+// Fence commits Fenced for an incarnation; one that is fenced already is fine.
+func (c *Controller) Fence(ctx context.Context, inc karst.Incarnation) error {
+	return c.propose(ctx, func(img *metadata.Image) ([]metadata.Record, error) {
+		b, ok := img.Broker(inc)
+		if !ok && inc >= img.NextIncarnation() {
+			return nil, karst.InvalidRequest.Errorf("incarnation %d was never handed out", inc)
+		}
+		if !ok || b.Phase != metadata.Live {
+			return nil, nil
+		}
+		return []metadata.Record{&metadata.FenceIncarnation{Incarnation: inc}}, nil
+	})
+}
+
+// Commit commits a flush, hand-over or adoption. A refusal as a whole is a
+// *karst.Error with code NotLeader (fenced) or InvalidRequest (precondition); a
+// request that was applied before is answered as it was then. Ranges may have
+// been dropped: the requester's replica shows what became of them (I9).
+func (c *Controller) Commit(ctx context.Context, r metadata.CommitRequest) error {
+	return c.propose(ctx, func(*metadata.Image) ([]metadata.Record, error) {
+		return []metadata.Record{&r}, nil
+	})
+}
+
+// Forget drops the state of an adopted incarnation that leads nothing and of
+// whose WAL nothing is referenced.
+func (c *Controller) Forget(ctx context.Context, inc karst.Incarnation) error {
+	return c.propose(ctx, func(*metadata.Image) ([]metadata.Record, error) {
+		return []metadata.Record{&metadata.ForgetIncarnation{Incarnation: inc}}, nil
+	})
+}
+
+// ReleaseHeld gives up, as loss, the WAL objects an adopted incarnation holds.
+func (c *Controller) ReleaseHeld(ctx context.Context, inc karst.Incarnation) error {
+	return c.propose(ctx, func(*metadata.Image) ([]metadata.Record, error) {
+		return []metadata.Record{&metadata.ReleaseHeld{Incarnation: inc}}, nil
+	})
+}
+
+// SetFeature raises a feature's level.
+func (c *Controller) SetFeature(ctx context.Context, name string, level int32) error {
+	return c.propose(ctx, func(*metadata.Image) ([]metadata.Record, error) {
+		return []metadata.Record{&metadata.SetFeature{Name: name, Level: level}}, nil
+	})
+}
+
+// AllocateProducerIDs hands out a block of producer ids never handed out before.
+func (c *Controller) AllocateProducerIDs(ctx context.Context) (first karst.ProducerID, count int64, err error) {
+	var next karst.ProducerID // not a result: the proposal may outlive this call
+	err = c.propose(ctx, func(img *metadata.Image) ([]metadata.Record, error) {
+		next = img.NextProducerID()
+		return []metadata.Record{&metadata.AllocateProducerIDs{First: next, Count: producerBlock}}, nil
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	return next, producerBlock, nil
+}
+
+// PlaceLeaders gives every leaderless partition (leader 0 or adopted, and not
+// stopped) to a live incarnation, at epoch + 1. A partition goes back to the
+// broker id that had it if that one is live, otherwise to whoever leads least.
+// Without live brokers it does nothing.
+func (c *Controller) PlaceLeaders(ctx context.Context) error {
+	return c.propose(ctx, func(img *metadata.Image) ([]metadata.Record, error) {
+		placements := Placements(img, func(*metadata.PartitionState) bool { return true })
+		if len(placements) == 0 {
+			return nil, nil
+		}
+		return []metadata.Record{&metadata.PlaceLeaders{Placements: placements}}, nil
+	})
+}
+
+// Placements decides who should lead the leaderless partitions that want
+// reports true of. It decides by the image alone.
+func Placements(img *metadata.Image, want func(*metadata.PartitionState) bool) []metadata.Placement {
+	s := newSpread(img)
+	if len(s.live) == 0 {
+		return nil
+	}
+	leaderless := []karst.Incarnation{0}
+	for b := range img.Brokers() {
+		if b.Phase == metadata.Adopted && img.LeadCount(b.Incarnation) > 0 {
+			leaderless = append(leaderless, b.Incarnation)
+		}
+	}
+	var out []metadata.Placement
+	for _, inc := range leaderless {
+		for p := range img.PartitionsLedBy(inc) {
+			if p.Stopped == 0 && want(p) {
+				out = append(out, metadata.Placement{Partition: p.ID, Leader: s.prefer(p.Broker)})
+			}
+		}
+	}
+	return out
+}
+
+// spread gives out partitions so that the live brokers lead about as many each.
+type spread struct {
+	live []load // ascending by incarnation
+}
+
+type load struct {
+	broker *metadata.BrokerState
+	leads  int
+}
+
+func newSpread(img *metadata.Image) *spread {
+	s := &spread{}
+	for b := range img.LiveBrokers() {
+		s.live = append(s.live, load{broker: b, leads: img.LeadCount(b.Incarnation)})
+	}
+	return s
+}
+
+// next is the broker that leads least; of equals the lowest id.
+func (s *spread) next() *metadata.BrokerState {
+	best := 0
+	for n := range s.live {
+		c := cmp.Or(cmp.Compare(s.live[n].leads, s.live[best].leads), cmp.Compare(s.live[n].broker.ID, s.live[best].broker.ID))
+		if c < 0 {
+			best = n
+		}
+	}
+	s.live[best].leads++
+	return s.live[best].broker
+}
+
+// prefer is the broker of an id if it is live, otherwise the next one.
+func (s *spread) prefer(id karst.BrokerID) karst.Incarnation {
+	if n := s.find(id); n >= 0 {
+		s.live[n].leads++
+		return s.live[n].broker.Incarnation
+	}
+	return s.next().Incarnation
+}
+
+func (s *spread) find(id karst.BrokerID) int {
+	return slices.IndexFunc(s.live, func(l load) bool { return l.broker.ID == id })
+}
+
+// replicas is the leader and stable others, up to min(factor, brokers): those
+// whose ids follow the leader's, round the ring.
+func (s *spread) replicas(leader karst.BrokerID, factor int16) []karst.BrokerID {
+	ids := make([]karst.BrokerID, len(s.live))
+	for n := range s.live {
+		ids[n] = s.live[n].broker.ID
+	}
+	slices.Sort(ids)
+	at, _ := slices.BinarySearch(ids, leader)
+	ring := slices.Concat(ids[at:], ids[:at])
+	return slices.Clone(ring[:min(int(factor), len(ring))])
+}

@@ -1,0 +1,6 @@
+//go:build break_epoch
+
+package failover
+
+// checkEpoch is off in this mutation: whatever continues the end is adopted.
+const checkEpoch = false
