@@ -1,0 +1,237 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/karst-io/karst"
+	"github.com/karst-io/karst/internal/config"
+	"github.com/karst-io/karst/internal/log/reap"
+	"github.com/karst-io/karst/internal/metadata"
+	"github.com/karst-io/karst/internal/store"
+	"github.com/karst-io/karst/internal/store/hedge"
+	"github.com/karst-io/karst/internal/store/limit"
+	"github.com/karst-io/karst/internal/store/meter"
+	"github.com/karst-io/karst/internal/store/open"
+	"github.com/karst-io/karst/internal/store/retry"
+	"github.com/karst-io/karst/internal/store/route"
+)
+
+// layered is one store with what every request goes through: queued by urgency,
+// retried, hedged; each attempt is counted. The queue is outermost, so that
+// waiting in it does not look like a slow store to the hedger.
+type layered struct {
+	store.Store
+	driver store.Store // bare, for the probe
+	meter  *meter.Store
+	hedge  *hedge.Store // nil on a local store
+}
+
+func layer(driver store.Store, cfg config.Config) *layered {
+	l := &layered{driver: driver, meter: meter.New(driver)}
+	l.Store = l.meter
+	if !local(driver) { // a second attempt on the same disk only makes both slower
+		l.hedge = hedge.New(l.Store, hedge.Config{})
+		l.Store = l.hedge
+	}
+	r := retry.New(l.Store, retry.Config{Timeout: cfg.StoreTimeout})
+	l.Store = limit.New(r, limit.Config{Concurrency: cfg.StoreConcurrency})
+	return l
+}
+
+// local reports whether a store is on this machine, where requests cost nothing
+// but the disk's time.
+func local(s store.Store) bool {
+	u := s.String()
+	return strings.HasPrefix(u, "file:") || strings.HasPrefix(u, "mem:")
+}
+
+// OpenStore opens a driver by URL. Tests put a store that fails in between.
+type OpenStore func(ctx context.Context, url string) (store.Store, error)
+
+// bucket is all stores of one broker: the data, and the write-ahead logs, which
+// may lie elsewhere.
+type bucket struct {
+	store.Store // routes by name
+	data        *layered
+	wals        *wals
+}
+
+// openBucket opens and layers the configured stores.
+func openBucket(ctx context.Context, cfg config.Config, opener OpenStore) (*bucket, error) {
+	driver, err := opener(ctx, cfg.Store)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	data := layer(driver, cfg)
+	w := &wals{cfg: cfg, opener: opener, data: data, by: map[string]*layered{driver.String(): data}}
+	w.own = driver.String()
+	if cfg.WAL != "" {
+		driver, err := opener(ctx, cfg.WAL)
+		if err != nil {
+			_ = data.Close()
+			return nil, fmt.Errorf("wal: %w", err)
+		}
+		w.own = driver.String()
+		if _, same := w.by[w.own]; !same {
+			w.by[w.own] = layer(driver, cfg)
+		}
+	}
+	return &bucket{Store: route.New(data, "wal/", w), data: data, wals: w}, nil
+}
+
+// local reports whether the WAL's store is on this machine, where uploads need
+// no grouping in time and gain nothing from overlapping.
+func (b *bucket) local() bool { return local(b.wals.by[b.wals.own].driver) }
+
+// walURL is what registration records: "" when the WAL shares the data's store.
+func (b *bucket) walURL() string {
+	if b.wals.by[b.wals.own] == b.data {
+		return ""
+	}
+	return b.wals.own
+}
+
+// meters are the meters of all stores, by URL.
+func (b *bucket) meters() map[string]*meter.Store {
+	b.wals.mu.Lock()
+	defer b.wals.mu.Unlock()
+	all := make(map[string]*meter.Store, len(b.wals.by))
+	for url, l := range b.wals.by {
+		all[url] = l.meter
+	}
+	return all
+}
+
+// openTimeout bounds opening the WAL store of another incarnation.
+const openTimeout = 30 * time.Second
+
+// wals knows in which store the WAL of an incarnation lies.
+type wals struct {
+	cfg    config.Config
+	opener OpenStore
+	data   *layered
+	own    string // URL of this process's
+
+	mu    sync.Mutex
+	by    map[string]*layered // by URL
+	image func() *metadata.Image
+}
+
+// Of is the store of a WAL object's name: wal/<incarnation>/<number>.
+func (w *wals) Of(name string) (store.Store, error) {
+	folder, _, _ := strings.Cut(strings.TrimPrefix(name, "wal/"), "/")
+	inc, err := strconv.ParseUint(folder, 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("name %q is not of a WAL object", name)
+	}
+	return w.storeOf(karst.Incarnation(inc))
+}
+
+func (w *wals) storeOf(inc karst.Incarnation) (store.Store, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	url := w.own // an incarnation that the image does not know yet is our own
+	if w.image != nil {
+		if b, ok := w.image().Broker(inc); ok {
+			if b.WALURL == "" {
+				return w.data, nil
+			}
+			url = b.WALURL
+		}
+	}
+	if l := w.by[url]; l != nil {
+		return l, nil
+	}
+	return nil, fmt.Errorf("WAL store %s of incarnation %d is not open", url, inc)
+}
+
+// follow lets the stores of WALs be found in the image, and opens those that
+// the image names.
+func (w *wals) follow(ctx context.Context, image func() *metadata.Image) error {
+	w.mu.Lock()
+	w.image = image
+	w.mu.Unlock()
+	for b := range image().Brokers() {
+		if b.WALURL == "" {
+			continue
+		}
+		w.mu.Lock()
+		known := w.by[b.WALURL] != nil
+		w.mu.Unlock()
+		if known {
+			continue
+		}
+		opening, cancel := context.WithTimeout(ctx, openTimeout)
+		driver, err := w.opener(opening, b.WALURL)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("the write-ahead log of broker %d (incarnation %d) is at %s, which cannot be opened: %w", b.ID, b.Incarnation, b.WALURL, err)
+		}
+		w.mu.Lock()
+		w.by[b.WALURL] = layer(driver, w.cfg)
+		w.mu.Unlock()
+	}
+	return nil
+}
+
+// reaped is the store of a registration's WAL URL, for the collector.
+func (w *wals) reaped(url string) (reap.Bucket, bool) {
+	if url == "" {
+		return w.data, true
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l, ok := w.by[url]
+	return l, ok
+}
+
+// drivers are the stores as they were opened.
+func (w *wals) drivers() []store.Store {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := make([]store.Store, 0, len(w.by))
+	for _, l := range w.by {
+		all = append(all, l.driver)
+	}
+	return all
+}
+
+// All are the stores that hold WALs.
+func (w *wals) All() []store.Store {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	urls := make([]string, 0, len(w.by))
+	for url := range w.by {
+		urls = append(urls, url)
+	}
+	sort.Strings(urls)
+	all := make([]store.Store, 0, len(urls))
+	for _, url := range urls {
+		all = append(all, w.by[url])
+	}
+	return all
+}
+
+// Close closes the stores that are not the data's.
+func (w *wals) Close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var first error
+	for _, l := range w.by {
+		if l == w.data {
+			continue
+		}
+		if err := l.Close(); err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+var _ OpenStore = open.Open
