@@ -1,0 +1,41 @@
+// Package sim is a whole cluster inside one test: brokers as they are, in
+// virtual time, on a bucket that fails on command, with clients whose history
+// is checked afterwards.
+//
+// # A world
+//
+// A World runs in one testing/synctest bubble. It has one bucket in memory, a
+// network of in-memory connections, and broker processes, each with a faults
+// store of its own between it and the bucket. A process can be crashed (its
+// memory is gone, and each of its outstanding PUTs takes effect up to ten
+// seconds later, or never), cut off from clients, stopped cleanly, or be left to
+// run as a zombie while another takes its place.
+//
+// # A history
+//
+// Clients note what they asked for, when, and what they were told: acknowledged,
+// refused for certain, or unknown. At the end everything is healed, a fresh
+// broker starts, and a fresh reader reads everything. Check then compares: see
+// Finding for what may never be.
+//
+// # Groups
+//
+// Members of consumer groups join, sync, commit, fetch, leave and die; others
+// commit without being members, and onlookers fetch committed offsets wherever
+// they happen to be connected, a zombie included. The offset of a group for a
+// partition must be a linearizable register; a generation has one assignment, in
+// which no partition has two owners; and once a member was told what the log has
+// of a generation, no earlier one is served. Joins and heartbeats of a deposed
+// coordinator are excused: it answers them from memory.
+//
+// # Members
+//
+// Brokers cannot form a cluster yet. What protects incarnations that live beside
+// each other is played one level below: members are incarnations around one
+// controller, and clients call their engines. Their history is checked alike.
+//
+// # Seeds
+//
+// A seed fixes workload and faults, not the schedule of goroutines: a seed that
+// failed is to be run many times again, as the failure's message says.
+package sim

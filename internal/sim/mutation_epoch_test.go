@@ -1,0 +1,5 @@
+//go:build break_epoch
+
+package sim
+
+const mutation = "break_epoch"

@@ -1,0 +1,5 @@
+//go:build break_fence
+
+package sim
+
+const mutation = "break_fence"

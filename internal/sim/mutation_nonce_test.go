@@ -1,0 +1,5 @@
+//go:build break_nonce
+
+package sim
+
+const mutation = "break_nonce"

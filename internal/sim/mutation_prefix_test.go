@@ -1,0 +1,5 @@
+//go:build break_prefix
+
+package sim
+
+const mutation = "break_prefix"

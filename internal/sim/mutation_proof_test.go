@@ -1,0 +1,5 @@
+//go:build break_proof
+
+package sim
+
+const mutation = "break_proof"

@@ -1,0 +1,255 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/karst-io/karst"
+)
+
+// Scenario is what happens in a world.
+type Scenario struct {
+	Duration  time.Duration // until everything is healed
+	Producers []Load
+	Consumers int
+	Crowd     Crowd
+	Churn     int     // names of topics that come and go
+	Harsh     float64 // scales the chances of faults
+	Outage    time.Duration
+	Calm      bool // no nemesis
+}
+
+// draw makes a scenario out of a seed.
+func draw(r *rand.Rand) Scenario {
+	s := Scenario{
+		Duration: time.Duration(15+r.IntN(25)) * time.Second, Consumers: 1 + r.IntN(2), Churn: r.IntN(4),
+		Harsh: []float64{0, 0.3, 1, 1}[r.IntN(4)], Outage: []time.Duration{2 * time.Second, 12 * time.Second, 40 * time.Second}[r.IntN(3)],
+	}
+	for k := range 2 + r.IntN(3) {
+		s.Producers = append(s.Producers, Load{
+			Idempotent: k < 2 || r.IntN(3) > 0, Rate: time.Duration(30+r.IntN(200)) * time.Millisecond,
+			Records: 1 + r.IntN(12), ValueBytes: 8 + r.IntN(500), LargeEvery: 20 * r.IntN(3), LargeBytes: 12 << 10,
+			GiveUp: []time.Duration{0, 8 * time.Second, 30 * time.Second}[r.IntN(3)], ByName: r.IntN(3) == 0,
+		})
+	}
+	if r.IntN(4) == 0 {
+		s.Producers = append(s.Producers, Load{Silent: true, Rate: 300 * time.Millisecond, Records: 3, ValueBytes: 50})
+	}
+	for range r.IntN(3) {
+		s.Crowd.Members = append(s.Crowd.Members, 1+r.IntN(4))
+	}
+	s.Crowd.Simple, s.Crowd.Onlookers = r.IntN(3), 1+r.IntN(2)
+	return s
+}
+
+// Bounds of what may take how long once everything is healed.
+const (
+	drainMax   = 3 * time.Minute
+	catchUpMax = 3 * time.Minute
+	startMax   = 2 * time.Minute
+	sweepWait  = 45 * time.Second
+)
+
+// Play plays a scenario to its end and checks everything.
+func (w *World) Play(s Scenario) { //nolint:funlen // one life of a world, in order
+	rng := rand.New(rand.NewPCG(w.Seed, 7))
+	n := &nemesis{w: w, rng: rng, harsh: s.Harsh, outage: s.Outage}
+	keeper := &nemesis{w: w, rng: rand.New(rand.NewPCG(w.Seed, 8)), harsh: s.Harsh}
+	rules := n.rules()
+	if s.Calm {
+		rules = nil
+	}
+	w.Start(1, rules...)
+
+	life, end := context.WithCancel(context.Background())
+	defer end()
+	var healed atomic.Bool
+	var watch sync.WaitGroup
+	watching, stopWatching := context.WithCancel(life)
+	watch.Go(func() {
+		w.supervise(watching, healed.Load, func() *Process {
+			if s.Calm || healed.Load() {
+				return w.Start(1)
+			}
+			return keeper.restart()
+		})
+	})
+	a := &admin{w.newClient("admin", 1)}
+	setup, cancel := context.WithTimeout(life, 5*time.Minute)
+	s0 := a.create(setup, "s0", 1+rng.Int32N(3), nil)
+	s1 := a.create(setup, "s1", 1, map[string]string{"retention.bytes": "30000"})
+	cancel()
+	if s0 == nil || s1 == nil {
+		s.Crowd = Crowd{}
+	}
+	groups := w.gather(s.Crowd, s0, s1)
+
+	producing, stopProducing := context.WithTimeout(life, s.Duration)
+	defer stopProducing()
+
+	var busy, reading sync.WaitGroup
+	drained := make([]bool, len(s.Producers))
+	drain, stopDrain := context.WithCancel(life)
+	for i, l := range s.Producers {
+		p := w.newProducer(l)
+		busy.Go(func() { drained[i] = p.runUntil(drain, producing) })
+	}
+	consumers := make([]*consumer, s.Consumers)
+	readUntil, stopReading := context.WithCancel(life)
+	for i := range consumers {
+		consumers[i] = w.newConsumer(uint64(i))
+		reading.Go(func() { consumers[i].run(readUntil) })
+	}
+	var others sync.WaitGroup
+	others.Go(func() { a.run(producing, s.Churn) })
+	if !s.Calm {
+		others.Go(func() { n.run(producing) })
+	}
+	others.Wait()
+	<-producing.Done()
+
+	if !s.Calm {
+		n.heal()
+	}
+	healed.Store(true)
+	timer := time.AfterFunc(drainMax, stopDrain)
+	busy.Wait()
+	timer.Stop()
+	stopDrain()
+	for i, ok := range drained {
+		if !ok {
+			w.reportf(Stuck, "producer %d still has unacknowledged batches %v after everything was healed (B2)", i+1, drainMax)
+		}
+	}
+	groups.settle()
+	groups.disperse()
+	stopReading()
+	reading.Wait()
+	w.catchUp(consumers)
+	stopWatching()
+	watch.Wait()
+	w.finish()
+}
+
+// catchUp has the consumers catch up.
+func (w *World) catchUp(consumers []*consumer) {
+	ctx, cancel := context.WithTimeout(context.Background(), catchUpMax)
+	defer cancel()
+	var wg sync.WaitGroup
+	for i, c := range consumers {
+		wg.Go(func() {
+			for _, b := range c.catchUp(ctx) {
+				w.reportf(Stuck, "consumer %d: %s after everything was healed (B1)", i+1, b)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// finish replaces the broker by a fresh one, reads everything and compares.
+func (w *World) finish() {
+	p := w.newest()
+	if w.Seed%2 == 0 {
+		if err := p.Stop(); err != nil {
+			w.reportf(Unexpected, "stopping %s: %v", p.Name, err)
+		}
+	} else {
+		p.Crash()
+		_ = p.Wait()
+	}
+	last := w.Start(1)
+	finals, err := w.readAll(last)
+	if err != nil {
+		w.reportf(Stuck, "the last read: %v", err)
+	}
+	if err == nil {
+		w.Check(finals, w.gone)
+		w.lastLook()
+		time.Sleep(sweepWait)
+		w.audit(last.Broker.Image())
+	}
+	if err := last.Stop(); err != nil {
+		w.reportf(Unexpected, "stopping %s: %v", last.Name, err)
+	}
+}
+
+// lastLook reads all committed offsets and checks what the clients of groups saw.
+func (w *World) lastLook() {
+	if err := w.lastOffsets(w.groupNames()); err != nil {
+		w.reportf(Stuck, "the last look at committed offsets: %v", err)
+	}
+	w.CheckGroups()
+}
+
+// readAll reads everything there is with a fresh client.
+func (w *World) readAll(p *Process) ([]final, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), startMax)
+	defer cancel()
+	for p.Broker.Image() == nil {
+		if !rest(ctx, 50*time.Millisecond) || !p.Alive() {
+			return nil, fmt.Errorf("%s does not serve: %w", p.Name, p.err)
+		}
+	}
+	img := p.Broker.Image()
+	w.checkTopics(p)
+	by := map[karst.TopicPartition]*final{}
+	reader := w.newConsumer(99)
+	reader.sure = true
+	reader.version, reader.bytes, reader.pause, reader.name = 17, 1<<20, 0, "last reader"
+	reader.keep = func(tp karst.TopicPartition, s stored) { by[tp].records = append(by[tp].records, s) }
+	for s := range img.Partitions() {
+		t := w.topicByID(s.ID.Topic)
+		if t == nil {
+			continue // its creation was never known to have happened
+		}
+		by[s.ID] = &final{tp: s.ID, retained: t.retained}
+		reader.at[s.ID] = &position{topic: t}
+	}
+	ctx, cancel = context.WithTimeout(context.Background(), catchUpMax)
+	defer cancel()
+	if err := reader.connect(ctx); err != nil {
+		return nil, err
+	}
+	for tp, f := range by {
+		var codes [2]int16
+		var errs [2]error
+		t := reader.at[tp].topic
+		f.low, codes[0], errs[0] = reader.offset(ctx, t, int32(tp.Partition), -2)
+		f.high, codes[1], errs[1] = reader.offset(ctx, t, int32(tp.Partition), -1)
+		if codes != [2]int16{} || errs != [2]error{} {
+			return nil, fmt.Errorf("ListOffsets of %s-%d: %v %v", t.name, tp.Partition, codes, errs)
+		}
+		reader.at[tp].next = f.low
+	}
+	if behind := reader.catchUp(ctx); len(behind) > 0 {
+		return nil, fmt.Errorf("%v", behind)
+	}
+	var finals []final
+	for tp, f := range by {
+		if w.gone(tp.Topic) {
+			continue // catchUp did not read it
+		}
+		finals = append(finals, *f)
+	}
+	return finals, nil
+}
+
+// checkTopics compares the topics there are with those that must be.
+func (w *World) checkTopics(p *Process) {
+	img := p.Broker.Image()
+	for _, t := range w.allTopics() {
+		state, there := img.TopicByID(t.id)
+		switch {
+		case there && t.deleted:
+			w.reportf(TopicBack, "%s (%s) was deleted", t.name, t.id)
+		case !there && !t.doomed:
+			w.reportf(TopicLost, "%s (%s)", t.name, t.id)
+		case there && state.Partitions < t.count():
+			w.reportf(TopicLost, "%s (%s) has %d partitions, and had %d", t.name, t.id, state.Partitions, t.count())
+		}
+	}
+}
