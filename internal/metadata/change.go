@@ -116,10 +116,10 @@ func (p *PartitionState) checkpointed() karst.Offset {
 }
 
 // raise moves the log start of p, which is not shared yet, and drops epochs that
-// no offset of the log has any more. It reports whether the log start moved.
-func (p *PartitionState) raise(logStart karst.Offset) bool {
+// no offset of the log has any more.
+func (p *PartitionState) raise(logStart karst.Offset) {
 	if logStart <= p.LogStart {
-		return false
+		return
 	}
 	p.LogStart = logStart
 	// OffsetForLeaderEpoch needs the epoch of the log start and all after it.
@@ -130,7 +130,6 @@ func (p *PartitionState) raise(logStart karst.Offset) bool {
 	if first > 0 {
 		p.Epochs = slices.Clone(p.Epochs[first:])
 	}
-	return true
 }
 
 // drop drops the sources of p, which is not shared yet, that are wholly below an

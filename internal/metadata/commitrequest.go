@@ -25,7 +25,7 @@ func (r *CommitRequest) apply(img *Image, d *changes) error {
 		return err
 	}
 	for _, h := range ranges {
-		img.setPartition(d, h.old, h.next(img, d, b.Phase == Fenced))
+		img.setPartition(d, h.old, h.next(img, d))
 	}
 	return r.applyBroker(img, d, b)
 }
@@ -190,10 +190,10 @@ func (r *CommitRequest) nameable(b *BrokerState, o ObjectID) error {
 	}
 }
 
-// next is the partition after the range. A flush raises the log start past the
-// newest checkpoint only if it brings one; an adoption cannot, so it leaves the
-// sources that the producers' state must be rebuilt from, for the next one.
-func (h *heldRange) next(img *Image, d *changes, adoption bool) *PartitionState {
+// next is the partition after the range. A source below the log start goes once
+// a checkpoint covers it; until then the producers' state is rebuilt from it. An
+// adoption brings no checkpoint, a flush does if it can read what it needs.
+func (h *heldRange) next(img *Image, d *changes) *PartitionState {
 	p := *h.old
 	if len(h.Sources) > 0 {
 		p.Sources = slices.Concat(p.Sources, h.Sources)
@@ -205,11 +205,8 @@ func (h *heldRange) next(img *Image, d *changes, adoption bool) *PartitionState 
 	if s := h.State; s != nil {
 		p.addState(img, d, *s)
 	}
-	keep := p.checkpointed()
-	if p.raise(h.LogStart) && !adoption {
-		keep = p.LogStart
-	}
-	p.drop(img, d, min(keep, p.LogStart))
+	p.raise(h.LogStart)
+	p.drop(img, d, min(p.checkpointed(), p.LogStart))
 	if h.leader != nil {
 		p.lead(h.NewLeader, h.leader.ID)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/karst-io/karst"
@@ -22,30 +23,6 @@ const (
 
 // errRefused: the request was refused as a whole, for this attempt.
 var errRefused = errors.New("commit refused")
-
-// unreadable: the producers of a part cannot be read now.
-type unreadable struct{ part *part }
-
-func (e *unreadable) Error() string {
-	return fmt.Sprintf("the producers of %v cannot be read now", e.part.tp)
-}
-func (e *unreadable) Unwrap() error { return errRefused }
-
-// unreadableMax is how often a batch waits for the producers of a partition.
-// Then its log start has to wait, and not the data of all others (O11).
-const unreadableMax = 3
-
-// postpone notes that the log start of a part is in the way of b, and wishes for
-// it again. Should we die meanwhile, that wish is lost.
-func (f *Flusher) postpone(b *batch, p *part) {
-	if b.unreadable == nil {
-		b.unreadable = map[karst.TopicPartition]int{}
-	}
-	if b.unreadable[p.tp]++; b.unreadable[p.tp] == unreadableMax {
-		f.d.Log.Error("flush: the log start of a partition cannot move, its producers cannot be read", "partition", p.tp, "start", p.logStart)
-		f.SetLogStart(p.tp, p.logStart)
-	}
-}
 
 // flush flushes one batch, for as long as it takes.
 func (f *Flusher) flush(ctx context.Context, b *batch) error {
@@ -69,9 +46,6 @@ func (f *Flusher) flush(ctx context.Context, b *batch) error {
 			return err
 		}
 		f.d.Log.Warn("flush: refused, planning it again", "err", err)
-		if u, ok := errors.AsType[*unreadable](err); ok {
-			f.postpone(b, u.part)
-		}
 		f.tally(func(st *Stats) { st.Refused++ })
 		if len(b.moves) > 0 { // perhaps because of them: data goes first
 			b.moves, b.moveErr = nil, err
@@ -86,14 +60,10 @@ func (f *Flusher) flush(ctx context.Context, b *batch) error {
 func (f *Flusher) attempt(ctx context.Context, b *batch, parts []*part) error {
 	for _, p := range parts {
 		if p.checkpoint {
-			p.state, p.isFull = f.d.Partitions.Checkpoint(p.tp, p.end, p.full)
-			f.lost[p.tp] = true // until the image shows it
-			if p.full && p.state == nil {
-				// What it could be rebuilt from may go with this commit.
-				return &unreadable{p}
-			}
+			f.askCheckpoint(p)
 		}
 	}
+	parts = slices.DeleteFunc(parts, func(p *part) bool { return p.idle() && p.state == nil })
 	all := f.pack(parts)
 	if err := f.write(ctx, all); err != nil {
 		return err
@@ -124,6 +94,21 @@ func (f *Flusher) attempt(ctx context.Context, b *batch, parts []*part) error {
 		parts = parts[n:]
 	}
 	return nil
+}
+
+// askCheckpoint asks for the checkpoint of a part. If its producers cannot be
+// read now, the part goes without: neither its own data and trims, which are
+// acknowledged, nor those of others wait for it (O11). What the state is rebuilt
+// from stays referenced below the log start until a later flush brings one.
+func (f *Flusher) askCheckpoint(p *part) {
+	p.state, p.isFull = f.d.Partitions.Checkpoint(p.tp, p.end, p.full)
+	switch {
+	case p.state != nil:
+		f.lost[p.tp] = true // until the image shows it
+	case p.full:
+		f.d.Log.Warn("flush: the producers of a partition cannot be read now, so there is no checkpoint", "partition", p.tp)
+		f.SetLogStart(p.tp, p.logStart) // so that it is asked for again
+	}
 }
 
 // take is how many parts go into the next request, at least one, and their ranges.
@@ -201,7 +186,9 @@ func (f *Flusher) applied(parts []*part, r metadata.CommitRequest) {
 		if ok && s.Leader == r.Incarnation && s.Epoch == p.epoch && s.End < p.end {
 			panic(fmt.Sprintf("BUG: I8: request %d is applied, %v ends at %d and not %d", r.Request, p.tp, s.End, p.end))
 		}
-		delete(f.lost, p.tp)
+		if p.stateRef != nil {
+			delete(f.lost, p.tp)
+		}
 		for _, src := range p.before {
 			adopted += src.Data.Len
 		}

@@ -27,10 +27,11 @@
 //
 // A range carries a checkpoint of its partition's producer state, at its end, if
 // any of it is rewritten; if 16 sources lie above the newest checkpoint; if it is
-// handed over; or if its log start passes the newest checkpoint, because the
-// sources that its state could be rebuilt from may go then. Otherwise the state
-// is rebuilt from the newest checkpoint and the indexes of the sources above it:
-// of at most 16 and one flush. A checkpoint is asked for in full if there is
+// handed over; or if its log start is past the newest checkpoint, because the
+// sources that its state is rebuilt from can only go once there is one. Otherwise
+// the state is rebuilt from the newest checkpoint and the indexes of the sources
+// above it: of at most 16 and one flush. Where the state cannot be read the range
+// goes without a checkpoint, and those sources stay. A checkpoint is asked for in full if there is
 // none, if 16 deltas follow the last full one, or if one that was given out did
 // not make it into the image (deltas build on it). Partitions may answer in full
 // unasked, and does if it is small (at most 64 KiB).

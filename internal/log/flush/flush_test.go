@@ -274,32 +274,36 @@ func TestLogStartAboveTheCheckpointBringsAFullOne(t *testing.T) {
 	})
 }
 
-// The producers of one partition that cannot be read hold back its log start,
-// but neither the data of the others nor the trim.
-func TestUnreadableProducersStopOnlyTheirLogStart(t *testing.T) {
+// Producers that cannot be read hold nothing back: neither the data of others,
+// nor the trim, nor a DeleteRecords entry, which only the WAL has. What they are
+// rebuilt from stays until they can be.
+func TestUnreadableProducersHoldNothingBack(t *testing.T) {
 	bubble(t, small, func(t *testing.T, w *world) {
 		a, b := at(topicA, 0), at(topicB, 0)
 		stop := w.run()
 		w.add(nil, sized{a, 1000})
+		w.add(nil, sized{a, 1000})
 		w.flush() // adopted, no checkpoint
 		w.unreadable = map[karst.TopicPartition]bool{a: true}
-		w.f.SetLogStart(a, 2)
-		w.add(nil, sized{b, 100})
+		w.add([]segment.Trim{{Partition: a, Offset: 3}}, sized{b, 100})
 		w.flush()
 		w.check(b, 100)
-		if p := w.check(a, 1000); p.LogStart != 0 {
-			t.Errorf("log start %d passed what could not be read", p.LogStart)
+		if p := w.check(a, 1000, 1000); p.LogStart != 3 || len(p.States) != 0 {
+			t.Errorf("log start %d, states %+v", p.LogStart, p.States)
 		}
-		if br, _ := w.image().Broker(1); br.Trim != 2 {
+		if br, _ := w.image().Broker(1); br.Trim != 3 {
 			t.Errorf("trim %d", br.Trim)
 		}
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		w.check(a, 1000, 1000) // asked again, in vain
 		w.mu.Lock()
 		w.unreadable = nil
 		w.mu.Unlock()
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
-		if p, _ := w.image().Partition(a); p.LogStart != 2 || len(p.States) != 1 {
-			t.Errorf("once it can be read: log start %d, states %+v", p.LogStart, p.States)
+		if p := w.check(a, 1000); p.LogStart != 3 || len(p.States) != 1 || p.States[0].Next != 4 {
+			t.Errorf("once they can be read: log start %d, states %+v", p.LogStart, p.States)
 		}
 		_ = stop()
 	})

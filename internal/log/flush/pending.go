@@ -51,9 +51,7 @@ type batch struct {
 	starts   map[karst.TopicPartition]karst.Offset
 	moves    map[karst.TopicPartition]karst.Incarnation
 	moveErr  error
-
-	unreadable map[karst.TopicPartition]int // how often producers could not be read
-	waiters    []*waiter
+	waiters  []*waiter
 }
 
 func newPending() pending {

@@ -135,20 +135,23 @@ func (f *Flusher) planPart(state *metadata.PartitionState, g *gathered, b *batch
 		}
 		start = max(start, t.Offset)
 	}
-	if start = min(start, p.end); start > state.LogStart && b.unreadable[p.tp] < unreadableMax {
+	if start = min(start, p.end); start > state.LogStart {
 		p.logStart = start
-	}
-	if p.start == p.end && p.logStart == 0 && p.to == 0 {
-		return nil, nil //nolint:nilnil // nothing to do is not an error
 	}
 	next, deltas, above := newestState(state)
 	// Past the newest checkpoint only a full one will do: it is given of partitions
 	// that nobody has appended to, too, whose producers are then read.
-	past := p.logStart > next
+	past := p.logStart > next || len(state.Sources) > 0 && state.Sources[0].Last < state.LogStart
+	if p.idle() && !past {
+		return nil, nil //nolint:nilnil // nothing to do is not an error
+	}
 	p.full = len(state.States) == 0 || deltas >= deltasMax || f.lost[p.tp] || past
 	p.checkpoint = len(p.run) > 0 || p.to != 0 || above+len(p.before) >= sourcesMax || past
 	return p, nil
 }
+
+// idle reports whether the part is about no more than a checkpoint.
+func (p *part) idle() bool { return p.start == p.end && p.logStart == 0 && p.to == 0 }
 
 // covered makes sure that a partition was given up with all that the WAL has of it.
 func covered(state *metadata.PartitionState, all []piece) error {
