@@ -80,6 +80,9 @@ func TestSim(t *testing.T) {
 	if seeds >= seedsDefault {
 		wantCovered(t, covered, events)
 	}
+	if !testing.Verbose() {
+		return
+	}
 	for _, k := range covered.keys() {
 		t.Logf("%-10s %-8s %-10s %7d", k.Kind, k.Op, k.Caller, covered[k])
 	}
