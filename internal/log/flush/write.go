@@ -3,6 +3,7 @@ package flush
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,8 +16,11 @@ import (
 	"github.com/karst-io/karst/internal/store/object"
 )
 
-// chunkBytes is the unit in which a shared segment is built.
-const chunkBytes = 4 << 20
+// chunkBytes is the unit in which a shared segment is built. After each the
+// processor is yielded: on few cores a copy of tens of MiB would otherwise keep a
+// record's way (reader, WAL, watchers, writer) waiting at every step, for a time
+// slice of 10 ms each.
+const chunkBytes = 1 << 20
 
 // Backoff of what is retried for ever.
 const (
@@ -105,6 +109,7 @@ func (f *Flusher) writeOne(ctx context.Context, s *shared) error {
 		Writer: uint64(f.d.Incarnation), Number: uint64(s.id.Number),
 	}
 	built, err := segment.Build(h, s.batches, nil, s.states, chunkBytes, func(n int) []byte {
+		runtime.Gosched()
 		c := f.d.Chunks.Get(n)
 		hold.all = append(hold.all, c)
 		return c.Bytes()
