@@ -9,6 +9,8 @@
 // detector, and systems other than Unix, use garbage-collected memory instead:
 // the detector cannot see mapped memory.
 //
+// An Arena cuts small pieces from chunks, for what is freed in order.
+//
 // Rejected: sync.Pool of Go slices. The collector empties it under load, and
 // gigabytes of tail cache would count into every collection's target.
 package chunk

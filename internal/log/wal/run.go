@@ -78,6 +78,7 @@ func (w *WAL) Run(ctx context.Context, durable func(*Segment)) error {
 			f.mem.Release()
 		}
 	}
+	r.memory.Close()
 	return err
 }
 
@@ -220,9 +221,9 @@ func (r *runner) put(f *flight) {
 // seal copies the group into a segment.
 func (r *runner) seal(f *flight) (*segment.Built, error) {
 	alloc := func(n int) []byte {
-		c := r.pool.Get(n)
+		b, c := r.memory.Get(n)
 		f.mem.chunks = append(f.mem.chunks, c)
-		return c.Bytes()
+		return b
 	}
 	header := r.log.Header(object.Segment, 1, f.number)
 	b, err := segment.Build(header, f.group.batches, slices.Clone(f.group.trims), nil, r.config.ChunkBytes, alloc)

@@ -40,7 +40,7 @@ type Log interface {
 type WAL struct {
 	config Config
 	log    Log
-	pool   *chunk.Pool
+	memory *chunk.Arena
 	wake   chan struct{} // buffered; tells Run to look
 
 	refused *Commit // shared by all appends after the end
@@ -64,7 +64,7 @@ type WAL struct {
 // Segments take their memory from pool.
 func New(log Log, pool *chunk.Pool, c Config) *WAL {
 	w := &WAL{
-		config: c.withDefaults(), log: log, pool: pool,
+		config: c.withDefaults(), log: log, memory: chunk.NewArena(pool),
 		wake: make(chan struct{}, 1), refused: newCommit(), room: make(chan struct{}),
 	}
 	w.refused.finish(karst.NotLeader.Errorf("this broker's incarnation is over"))
