@@ -63,7 +63,7 @@ func storage() []Setting {
 		{"delete.grace", "1m", "DURATION", "Time between an object's last reference and its deletion, for readers that are behind; safety does not depend on it.", duration(func(c *Config) *time.Duration { return &c.DeleteGrace }, 0, 24*time.Hour)},
 		{"sweep.interval", "6h", "DURATION", "Time between searches of the bucket for objects that a crash left.", duration(func(c *Config) *time.Duration { return &c.SweepInterval }, time.Minute, 30*24*time.Hour)},
 		{"store.timeout", "30s", "DURATION", "Bound on one attempt of one store request of up to 1 MiB.", duration(func(c *Config) *time.Duration { return &c.StoreTimeout }, time.Second, time.Hour)},
-		{"store.concurrency", "64", "COUNT", "Store requests at once; produce goes first, then tail reads, catch-up and the rest.", number(4, 4096, func(c *Config, v int64) { c.StoreConcurrency = int(v) })},
+		{"store.concurrency", "256", "COUNT", "Store requests at once; produce goes first, then tail reads, catch-up and the rest.", number(4, 4096, func(c *Config, v int64) { c.StoreConcurrency = int(v) })},
 	}
 }
 

@@ -86,7 +86,7 @@ func (r *Replica) seal(ctx context.Context) error {
 		return nil // nothing before the first term
 	}
 	k := r.next.Term
-	end, _, err := TermLog(r.store, r.cluster, k).Seal(ctx, r.next.Number, uint64(k+1))
+	end, _, err := TermLog(r.store, r.cluster, k).Seal(ctx, r.next.Number, uint64(k+1), nil)
 	if errors.Is(err, store.ErrNotFound) {
 		// Collected while we were sealing: the term had been claimed away.
 		return fmt.Errorf("%w: term %d is gone", ErrLost, k)

@@ -74,7 +74,7 @@ func TestCollectedUnderAReader(t *testing.T) {
 			must(t, st.Delete(t.Context(), []string{log.Name(n)}))
 		}
 		if stray {
-			if end, _, err := log.Seal(t.Context(), 2, 9); end != 2 || err != nil {
+			if end, _, err := log.Seal(t.Context(), 2, 9, nil); end != 2 || err != nil {
 				t.Fatal(end, err)
 			}
 		}

@@ -14,7 +14,7 @@ import (
 )
 
 // indexReadsAtOnce bounds the WAL objects whose indexes are read in parallel.
-const indexReadsAtOnce = 64
+const indexReadsAtOnce = 512
 
 // claim is what one partition gets out of the WAL.
 type claim struct {

@@ -69,6 +69,16 @@ func (t *producers) encode(next karst.Offset, full bool) []byte {
 	return binary.BigEndian.AppendUint32(b, object.Checksum(b))
 }
 
+// fold applies the state of a checkpoint, which it takes over, to that of those
+// before it.
+func (t *producers) fold(c producers, full bool) {
+	if t.byID == nil || full {
+		*t = c
+		return
+	}
+	maps.Copy(t.byID, c.byID)
+}
+
 // decode applies a checkpoint to t: a full one replaces what is there. It says
 // which offset the checkpoint covers up to.
 func (t *producers) decode(name string, b []byte) (next karst.Offset, err error) {

@@ -3,6 +3,7 @@ package partition
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sort"
 	"sync"
 	"time"
@@ -65,26 +66,38 @@ func (p *Partition) Load(ctx context.Context, s Segments, now time.Time, expire 
 	}
 }
 
-// rebuild is the producer state at the committed end.
+// readsAtOnce bounds what one load reads in parallel: a failover leaves a source
+// for each WAL object, hundreds of them, and a producer waits.
+const readsAtOnce = 512
+
+// rebuild is the producer state at the committed end. Checkpoints and indexes are
+// read at the same time, and applied in their order.
 func rebuild(ctx context.Context, s Segments, state *metadata.PartitionState, now time.Time) (producers, error) {
-	var t producers
-	var next karst.Offset
 	ctx = store.WithCaller(ctx, store.CallerTail)
-	for _, ref := range state.States {
-		v, err := readChecked(ctx, s, ref.Object.Name(), ref.At, ref.At, func(v blockcache.View) (err error) {
-			next, err = t.decode(ref.Object.Name(), contiguous(v.Parts))
-			return err
-		})
-		if err != nil {
-			return t, err
-		}
-		v.Hold.Release()
+	var next karst.Offset
+	if n := len(state.States); n > 0 {
+		next = state.States[n-1].Next
 	}
 	from := sort.Search(len(state.Sources), func(n int) bool { return state.Sources[n].Last >= next })
 	above := state.Sources[from:]
-	indexes, err := indexesOf(ctx, s, above)
+
+	checkpoints := make([]producers, len(state.States))
+	indexes := make([][]segment.Entry, len(above))
+	err := inParallel(len(checkpoints)+len(above), func(n int) (err error) {
+		if n < len(checkpoints) {
+			checkpoints[n], err = readCheckpoint(ctx, s, &state.States[n])
+			return err
+		}
+		n -= len(checkpoints)
+		indexes[n], err = s.Index(ctx, above[n].Object.Name(), above[n].Index, above[n].IndexCheck)
+		return err
+	})
+	var t producers
 	if err != nil {
 		return t, err
+	}
+	for n := range checkpoints {
+		t.fold(checkpoints[n], state.States[n].Full)
 	}
 	for n, src := range above {
 		for _, e := range within(indexes[n], src.Base, src.Last) {
@@ -99,31 +112,42 @@ func rebuild(ctx context.Context, s Segments, state *metadata.PartitionState, no
 	return t, nil
 }
 
-// indexesAtOnce bounds the indexes that one load reads in parallel: a failover
-// leaves a source for each WAL object, hundreds of them, and a producer waits.
-const indexesAtOnce = 32
+// readCheckpoint reads one checkpoint as if there were no other.
+func readCheckpoint(ctx context.Context, s Segments, ref *metadata.StateRef) (t producers, err error) {
+	name := ref.Object.Name()
+	v, err := readChecked(ctx, s, name, ref.At, ref.At, func(v blockcache.View) error {
+		next, err := t.decode(name, contiguous(v.Parts))
+		if err == nil && next != ref.Next {
+			err = &karst.CorruptError{Object: name, Offset: ref.At.Pos, Reason: fmt.Sprintf("checkpoint covers up to %d, not %d", next, ref.Next)}
+		}
+		return err
+	})
+	if err == nil {
+		v.Hold.Release()
+	}
+	return t, err
+}
 
-// indexesOf reads the indexes of sources.
-func indexesOf(ctx context.Context, s Segments, sources []metadata.Source) ([][]segment.Entry, error) {
-	all := make([][]segment.Entry, len(sources))
-	errs := make([]error, len(sources))
-	slots := make(chan struct{}, indexesAtOnce)
+// inParallel calls read for each number below count, and returns the first error
+// in their order.
+func inParallel(count int, read func(n int) error) error {
+	errs := make([]error, count)
+	slots := make(chan struct{}, readsAtOnce)
 	var wg sync.WaitGroup
-	for n := range sources {
+	for n := range count {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			src := &sources[n]
-			all[n], errs[n] = s.Index(ctx, src.Object.Name(), src.Index, src.IndexCheck)
+			errs[n] = read(n)
 		})
 	}
 	wg.Wait()
 	for _, err := range errs {
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return all, nil
+	return nil
 }
 
 // Expire forgets producers that have not appended for keep; otherwise each one

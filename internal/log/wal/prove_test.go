@@ -184,7 +184,7 @@ func (s *script) Exists(ctx context.Context, n karst.Number) (bool, error) {
 // heir seals the log and collects what was in it, as after an adoption.
 func heir(t *testing.T, st store.Store, log *objlog.Log) {
 	t.Helper()
-	end, _, err := log.Seal(t.Context(), 1, 8)
+	end, _, err := log.Seal(t.Context(), 1, 8, nil)
 	if err != nil {
 		t.Error(err)
 		return
@@ -384,7 +384,7 @@ func checkProofProperty(t *testing.T, rng *rand.Rand) (wrong int64) {
 	wg.Go(func() {
 		time.Sleep(sealAt)
 		slow := faults.New(under, 1, faults.Rule{Kind: faults.Slow, Delay: faults.Uniform(20 * time.Millisecond)})
-		end, _, err := logOn(slow).Seal(t.Context(), 1, 8)
+		end, _, err := logOn(slow).Seal(t.Context(), 1, 8, nil)
 		if err != nil {
 			t.Error(err)
 		}

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	readsAtOnce  = 64               // directories read in parallel
+	readsAtOnce  = 512              // directories read in parallel
 	rereads      = 4                // damage is read again so often before it is believed
 	readTimeout  = 30 * time.Second // of one attempt
 	backoffFirst = 20 * time.Millisecond
@@ -44,7 +44,11 @@ type Object struct {
 // and finds the same. Transient failures are retried until ctx ends.
 func Seal(ctx context.Context, log *objlog.Log, trim karst.Number, sealer karst.Incarnation) (*Sealed, error) {
 	ctx = store.WithCaller(ctx, store.CallerRecovery)
-	end, found, err := log.Seal(ctx, trim+1, uint64(sealer))
+	k := &known{log: log, directories: map[karst.Number]*segment.Directory{}}
+	var first sync.WaitGroup
+	first.Go(func() { _, _ = k.identify(ctx, trim+1) }) // the sealer tries to create it, and so does not ask
+	end, found, err := log.Seal(ctx, trim+1, uint64(sealer), k.identify)
+	first.Wait()
 	if err != nil {
 		return nil, fmt.Errorf("seal WAL %s: %w", log.Folder, err)
 	}
@@ -59,6 +63,10 @@ func Seal(ctx context.Context, log *objlog.Log, trim karst.Number, sealer karst.
 			o.Damage = f.Damage
 			continue
 		}
+		if d := k.directories[f.Number]; d != nil && d.Header.Nonce == f.Header.Nonce {
+			o.Directory = d
+			continue
+		}
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
@@ -70,6 +78,30 @@ func Seal(ctx context.Context, log *objlog.Log, trim karst.Number, sealer karst.
 		return nil, fmt.Errorf("read sealed WAL %s: %w", log.Folder, err)
 	}
 	return s, nil
+}
+
+// known is the directories that were read while the log was being sealed.
+type known struct {
+	log *objlog.Log
+
+	mu          sync.Mutex
+	directories map[karst.Number]*segment.Directory
+}
+
+// identify reads the header of number n where it is repeated, in the directory,
+// which is wanted next: one request for each object instead of two. What is no
+// segment, or cannot be read, is the sealer's.
+func (k *known) identify(ctx context.Context, n karst.Number) (object.Header, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	d, err := segment.ReadDirectory(ctx, k.log.Store, k.log.Name(n))
+	if err != nil {
+		return object.Header{}, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.directories[n] = d
+	return d.Header, nil
 }
 
 // read reads the directory. Damage is a finding, not an error. An object that

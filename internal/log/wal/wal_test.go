@@ -216,7 +216,7 @@ func TestForeignObjectEndsTheIncarnation(t *testing.T) {
 		if err := outcome(t, r.Append(batch(0, 0, 100))); err != nil {
 			t.Fatal(err)
 		}
-		if end, _, err := logOn(under).Seal(t.Context(), 1, 8); err != nil || end != 2 {
+		if end, _, err := logOn(under).Seal(t.Context(), 1, 8, nil); err != nil || end != 2 {
 			t.Fatalf("sealed at %d: %v", end, err)
 		}
 		lost := r.Append(batch(0, 1, 100))

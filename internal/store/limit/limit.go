@@ -11,17 +11,17 @@ import (
 
 // Config tunes the limits. Zero values mean the default in brackets.
 type Config struct {
-	Concurrency int   // requests at once [64]
+	Concurrency int   // requests at once [256]
 	Up, Down    int64 // bytes a second [no limit]
 	Queue       int   // requests that may wait; more are refused as throttled [10,000]
-	// Caps bounds the slots of single callers [half of the slots for catch-up and
-	// flush, a quarter for reap, all for the others].
+	// Caps bounds the slots of single callers [an eighth of the slots for catch-up
+	// and flush, a sixteenth for reap, all for the others].
 	Caps [store.CallerCount]int
 }
 
 func (c Config) withDefaults() Config {
 	if c.Concurrency == 0 {
-		c.Concurrency = 64
+		c.Concurrency = 256
 	}
 	if c.Queue == 0 {
 		c.Queue = 10_000
@@ -30,9 +30,9 @@ func (c Config) withDefaults() Config {
 		share := c.Concurrency
 		switch store.Caller(caller) {
 		case store.CallerCatchUp, store.CallerFlush:
-			share = c.Concurrency / 2
+			share = c.Concurrency / 8
 		case store.CallerReap:
-			share = c.Concurrency / 4
+			share = c.Concurrency / 16
 		}
 		if c.Caps[caller] == 0 {
 			c.Caps[caller] = max(share, 1)

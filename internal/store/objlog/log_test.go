@@ -75,7 +75,7 @@ func (w *world) run(t *testing.T, d *datadriven.TestData) string {
 		}
 		return fmt.Sprintf("kind %d of writer %d: %q\n", h.Kind, h.Writer, payload)
 	case "seal":
-		end, data, err := w.log.Seal(ctx, karst.Number(from), sealer)
+		end, data, err := w.log.Seal(ctx, karst.Number(from), sealer, nil)
 		if err != nil {
 			return sentence(err)
 		}
@@ -144,7 +144,7 @@ func TestCreateGoneAfterExistsIsOver(t *testing.T) {
 		if err := write(t.Context(), l, 1); !errors.Is(err, ErrOver) {
 			t.Fatalf("got %v, want ErrOver", err)
 		}
-		if _, _, err := l.Seal(t.Context(), 1, 9); !errors.Is(err, store.ErrNotFound) {
+		if _, _, err := l.Seal(t.Context(), 1, 9, nil); !errors.Is(err, store.ErrNotFound) {
 			t.Fatalf("seal: got %v, want ErrNotFound", err)
 		}
 	})
@@ -194,7 +194,7 @@ func TestFreeNumberIsSealedBesideTheList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := testLog(faults.New(mem.New(""), 1, faults.Rule{Kind: faults.Hung, Ops: []store.Op{store.OpList}}))
 		began := time.Now()
-		end, data, err := l.Seal(t.Context(), 1, 2)
+		end, data, err := l.Seal(t.Context(), 1, 2, nil)
 		if end != 1 || len(data) != 0 || err != nil || time.Since(began) > time.Second {
 			t.Errorf("end %d, %d objects, %v, after %v", end, len(data), err, time.Since(began))
 		}

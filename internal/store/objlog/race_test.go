@@ -89,7 +89,7 @@ func (c *contest) run() {
 	lists := make([][]Found, 3)
 	seal := func(i int, st *faults.Store) {
 		var err error
-		if ends[i], lists[i], err = testLog(st).Seal(ctx, 1, uint64(100+i)); err != nil {
+		if ends[i], lists[i], err = testLog(st).Seal(ctx, 1, uint64(100+i), nil); err != nil {
 			c.t.Errorf("sealer %d: %v", i, err)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 const (
 	tombstoneVersion = 1
 	// readsAtOnce bounds the headers a sealer reads in parallel.
-	readsAtOnce = 64
+	readsAtOnce = 512
 	// createsAtOnce bounds the tombstones it tries in parallel when it chases a
 	// writer that is alive.
 	createsAtOnce = 16
@@ -34,14 +34,19 @@ type Found struct {
 	Damage *karst.CorruptError
 }
 
+// Identify reads the header of a number. Its bytes are checked.
+type Identify func(ctx context.Context, n karst.Number) (object.Header, error)
+
 // Seal ends the log: it walks up from number from, which must not be above the
 // lowest number that may be free, to the first one that is not data of the
 // writer, creating a tombstone there if it is free. It returns that number, the
 // end, and the data from from up to it. sealer is the incarnation that seals.
+// identify, if not nil, says what the header of a number is that LIST shows; where
+// it fails the object's first bytes are read.
 //
 // It is idempotent and safe with other sealers and with the writer still
 // writing. Transient failures are retried until ctx ends.
-func (l *Log) Seal(ctx context.Context, from karst.Number, sealer uint64) (karst.Number, []Found, error) {
+func (l *Log) Seal(ctx context.Context, from karst.Number, sealer uint64, identify Identify) (karst.Number, []Found, error) {
 	if from == 0 {
 		panic("BUG: numbers start at 1")
 	}
@@ -55,7 +60,7 @@ func (l *Log) Seal(ctx context.Context, from karst.Number, sealer uint64) (karst
 		}
 		first <- v
 	}()
-	s := &sealing{Log: l, sealer: sealer, listed: l.hints(hinting, from+1)}
+	s := &sealing{Log: l, sealer: sealer, identify: identify, listed: l.hints(hinting, from+1)}
 	v := <-first
 	switch {
 	case v.err != nil:
@@ -92,17 +97,19 @@ func (l *Log) Seal(ctx context.Context, from karst.Number, sealer uint64) (karst
 	}
 }
 
-// hints are the numbers that LIST shows. A LIST that fails or takes too long
-// leaves hints out.
-func (l *Log) hints(ctx context.Context, from karst.Number) map[karst.Number]bool {
+// hints are the numbers that LIST shows, with their sizes. A LIST that fails or
+// takes too long leaves hints out.
+func (l *Log) hints(ctx context.Context, from karst.Number) map[karst.Number]int64 {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	listed := map[karst.Number]bool{}
-	for n, err := range l.List(ctx, from) {
+	listed := map[karst.Number]int64{}
+	for info, err := range l.Store.List(ctx, l.Folder+"/", l.Name(from-1)) {
 		if err != nil || len(listed) == hintMax {
 			break
 		}
-		listed[n] = true
+		if n, ok := l.Parse(info.Name); ok {
+			listed[n] = info.Size
+		}
 	}
 	return listed
 }
@@ -110,8 +117,9 @@ func (l *Log) hints(ctx context.Context, from karst.Number) map[karst.Number]boo
 // sealing is one walk.
 type sealing struct {
 	*Log
-	sealer uint64
-	listed map[karst.Number]bool
+	sealer   uint64
+	identify Identify
+	listed   map[karst.Number]int64
 }
 
 // verdict is what a number turned out to be.
@@ -121,13 +129,20 @@ type verdict struct {
 	err   error
 }
 
-// run is how many numbers from at on are listed one after the other.
+// run is how many numbers from at on to settle at once: those that are listed one
+// after the other, and the one after them, which is mostly free. What is too small
+// for data is the end: nothing is tried above it. 0 if at is not listed.
 func (s *sealing) run(at karst.Number) int {
-	n := 0
-	for n < readsAtOnce && s.listed[at+karst.Number(n)] {
-		n++
+	for n := 0; n < readsAtOnce; n++ {
+		size, ok := s.listed[at+karst.Number(n)]
+		switch {
+		case !ok && n == 0:
+			return 0
+		case !ok || size <= object.HeaderSize:
+			return n + 1
+		}
 	}
-	return n
+	return readsAtOnce
 }
 
 // settleAll settles width numbers from at on, in parallel.
@@ -143,7 +158,12 @@ func (s *sealing) settleAll(ctx context.Context, at karst.Number, width int) []v
 
 // settle finds out what number n is, making it a tombstone if it is free.
 func (s *sealing) settle(ctx context.Context, n karst.Number) verdict {
-	if s.listed[n] {
+	if size, ok := s.listed[n]; ok {
+		if s.identify != nil && size > object.HeaderSize {
+			if h, err := s.identify(ctx, n); err == nil {
+				return s.judge(n, h, nil)
+			}
+		}
 		h, err := readHeader(ctx, s.Store, s.Name(n))
 		if !errors.Is(err, store.ErrNotFound) {
 			return s.judge(n, h, err)
