@@ -204,6 +204,9 @@ func (b *Broker) loadMetadata(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := b.bucket.wals.follow(ctx, b.replica.Image, b.log); err != nil {
+		return err // and nothing was fenced yet
+	}
 	b.replica.Listen(b.observe)
 	return nil
 }

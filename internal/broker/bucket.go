@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sort"
 	"strconv"
 	"strings"
@@ -152,31 +153,68 @@ func (w *wals) storeOf(inc karst.Incarnation) (store.Store, error) {
 }
 
 // follow lets the stores of WALs be found in the image, and opens those that
-// the image names.
-func (w *wals) follow(ctx context.Context, image func() *metadata.Image) error {
+// the image names. Each must be marked as the cluster's: a folder that is not
+// mounted, or a bucket that was made anew, looks like a WAL that has ended, and
+// sealing it would give up what was acknowledged. Nothing is served without the
+// store of a WAL that was not adopted, nor on another one in the place of our own.
+func (w *wals) follow(ctx context.Context, image func() *metadata.Image, log *slog.Logger) error {
 	w.mu.Lock()
 	w.image = image
 	w.mu.Unlock()
-	for b := range image().Brokers() {
-		if b.WALURL == "" {
-			continue
+	img := image()
+	needed := map[string]*metadata.BrokerState{} // by URL
+	for b := range img.Brokers() {
+		if n := needed[b.WALURL]; b.WALURL != "" && (n == nil || n.Phase == metadata.Adopted) {
+			needed[b.WALURL] = b
 		}
-		w.mu.Lock()
-		known := w.by[b.WALURL] != nil
-		w.mu.Unlock()
-		if known {
-			continue
-		}
-		opening, cancel := context.WithTimeout(ctx, openTimeout)
-		driver, err := w.opener(opening, b.WALURL)
-		cancel()
-		if err != nil {
-			return fmt.Errorf("the write-ahead log of broker %d (incarnation %d) is at %s, which cannot be opened: %w", b.ID, b.Incarnation, b.WALURL, err)
-		}
-		w.mu.Lock()
-		w.by[b.WALURL] = layer(driver, w.cfg)
-		w.mu.Unlock()
 	}
+	for url, b := range needed {
+		err := w.join(ctx, url, img.Cluster(), false)
+		switch {
+		case err == nil:
+		case b.Phase == metadata.Adopted && url != w.own:
+			log.Warn("a store that held write-ahead logs cannot be used; what still lies there cannot be read", "store", url, "err", err)
+		default:
+			return fmt.Errorf("the write-ahead log of broker %d (incarnation %d) is at %s, which cannot be used: %w", b.ID, b.Incarnation, url, err)
+		}
+	}
+	if w.at(w.own) == w.data || needed[w.own] != nil {
+		return nil
+	}
+	if err := w.join(ctx, w.own, img.Cluster(), true); err != nil {
+		return fmt.Errorf("the write-ahead log at %s cannot be used: %w", w.own, err)
+	}
+	return nil
+}
+
+func (w *wals) at(url string) *layered {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.by[url]
+}
+
+// join opens a store, unless it is open, and looks for its mark. One that was
+// never used may be marked.
+func (w *wals) join(ctx context.Context, url string, cluster karst.ClusterID, unused bool) error {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	l := w.at(url)
+	if l == nil {
+		driver, err := w.opener(ctx, url)
+		if err != nil {
+			return err
+		}
+		l = layer(driver, w.cfg)
+	}
+	if err := metadata.MarkWAL(ctx, l, cluster, unused); err != nil {
+		if w.at(url) == nil {
+			_ = l.Close()
+		}
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.by[url] = l
 	return nil
 }
 

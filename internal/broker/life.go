@@ -38,7 +38,7 @@ var errReplaced = errors.New("another process has registered this broker id on t
 // begin registers an incarnation and takes over what earlier ones left, by the
 // steps of every failover: fence, seal, adopt (I12).
 func (b *Broker) begin(ctx context.Context) (*life, error) {
-	if err := b.bucket.wals.follow(ctx, b.replica.Image); err != nil {
+	if err := b.bucket.wals.follow(ctx, b.replica.Image, b.log); err != nil {
 		return nil, err
 	}
 	self, err := b.registerSelf(ctx)
@@ -130,7 +130,7 @@ func (b *Broker) newLife(self karst.Incarnation) *life {
 	tuning := &b.options.Tuning
 	l.flusher = flush.New(flush.Config{Bytes: b.cfg.FlushBytes, Age: b.cfg.FlushInterval, AdoptBytes: tuning.AdoptBytes}, flush.Deps{
 		Cluster: cluster, Incarnation: self, Image: func() flush.Image { return b.replica.Image() },
-		Partitions: l.engine, Committer: b.controller, Data: b.bucket.data, Chunks: b.memory, Log: b.log,
+		Partitions: l.engine, Committer: b.controller, Data: b.bucket.data, Chunks: b.memory, Log: b.log, Freed: l.engine.Freed,
 	})
 	l.reaper = reap.New(reap.Config{
 		Grace: cmp.Or(tuning.ReapGrace, b.cfg.DeleteGrace), RetentionEvery: b.cfg.RetentionCheck, SweepDelay: tuning.SweepDelay, SweepEvery: b.cfg.SweepInterval,

@@ -55,6 +55,31 @@ func OpenCluster(ctx context.Context, st objlog.Store) (karst.ClusterID, error) 
 	return h.Cluster, nil
 }
 
+// walMark is in every store that holds WALs apart from the data.
+const walMark = "wal/cluster"
+
+// MarkWAL makes sure that a store of WALs is marked as the cluster's. One that is
+// unused, so that no incarnation was ever registered with it, is marked if it is
+// not yet.
+func MarkWAL(ctx context.Context, st objlog.Store, cluster karst.ClusterID, unused bool) error {
+	h, _, err := objlog.Read(ctx, st, walMark, objlog.NamedMax)
+	if errors.Is(err, store.ErrNotFound) && unused {
+		fresh := object.Header{Kind: object.Cluster, Version: clusterVersion, Cluster: cluster, Nonce: object.NewNonce()}
+		h, _, _, err = objlog.CreateNamed(ctx, st, walMark, fresh, marshal(&pb.ClusterInfo{Format: bucketFormat}))
+	}
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return fmt.Errorf("%s is not there, so this is not the store that write-ahead logs were written to: is it mounted?", walMark)
+	case err != nil:
+		return err
+	case h.Kind != object.Cluster || h.Version != clusterVersion:
+		return &karst.CorruptError{Object: walMark, Reason: "not a cluster object of a version this Karst knows"}
+	case h.Cluster != cluster:
+		return fmt.Errorf("it holds the write-ahead logs of cluster %s, this is cluster %s", h.Cluster, cluster)
+	}
+	return nil
+}
+
 func marshal(m proto.Message) []byte {
 	b, err := deterministic.Marshal(m)
 	if err != nil {

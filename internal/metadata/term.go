@@ -120,8 +120,9 @@ func (t *Term) Snapshotted(b Behind) { t.replica.behind = b }
 
 // Commit writes a batch that was tried on the replica's image as the next
 // commit, and advances the replica once it is known to be there (I11). ErrLost:
-// it is not there and never will be. objlog.ErrUnknown: ctx ended first. After
-// any error the term is over.
+// another holds the term, and unless the error also is objlog.ErrUnknown, the
+// commit is not there and never will be. objlog.ErrUnknown alone: ctx ended first.
+// After any error the term is over.
 func (t *Term) Commit(ctx context.Context, b *Batch) error {
 	r := t.replica
 	if t.over {

@@ -11,6 +11,7 @@ import (
 	"github.com/karst-io/karst"
 	"github.com/karst-io/karst/internal/store"
 	"github.com/karst-io/karst/internal/store/mem"
+	"github.com/karst-io/karst/internal/store/objlog"
 )
 
 func must(t testing.TB, err error) {
@@ -25,6 +26,50 @@ func newReplica(t testing.TB, st store.Store) *Replica {
 	cluster, err := OpenCluster(t.Context(), st)
 	must(t, err)
 	return NewReplica(st, cluster)
+}
+
+// lostAnswer loses the answer to a create, and damages what is read back of it.
+type lostAnswer struct {
+	store.Store
+	on   bool
+	name string
+}
+
+func (l *lostAnswer) Create(ctx context.Context, name string, b store.Body) error {
+	err := l.Store.Create(ctx, name, b)
+	if l.on && err == nil {
+		l.name = name
+		return errors.New("connection reset")
+	}
+	return err
+}
+
+func (l *lostAnswer) Get(ctx context.Context, name string, off int64, p []byte) (int, error) {
+	n, err := l.Store.Get(ctx, name, off, p)
+	if l.on && name == l.name && n > 20 {
+		p[20] ^= 1
+	}
+	return n, err
+}
+
+// A commit that is there, and cannot be told from another's, is of unknown outcome.
+func TestUnreadableCommitIsUnknown(t *testing.T) {
+	st := &lostAnswer{Store: mem.New("x")}
+	r := newReplica(t, st)
+	term := takeOver(t, r)
+	b := NewBatch(r.Image())
+	must(t, b.Try(&RegisterBroker{Incarnation: 1, ID: 1, Host: "h"}))
+	st.on = true
+	if err := term.Commit(t.Context(), b); !errors.Is(err, ErrLost) || !errors.Is(err, objlog.ErrUnknown) {
+		t.Errorf("got %v, want ErrLost and ErrUnknown", err)
+	}
+	st.on = false
+	term.Release()
+	r = newReplica(t, st)
+	must(t, r.Load(t.Context()))
+	if _, there := r.Image().Broker(1); !there {
+		t.Error("it was not there: this test shows nothing")
+	}
 }
 
 func takeOver(t testing.TB, r *Replica) *Term {

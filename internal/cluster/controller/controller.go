@@ -186,7 +186,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		return err
 	}
 	c.cfg.Log.Info("holding metadata term", "term", term.Number(), "position", c.replica.Image().Position())
-	s := &session{Controller: c, term: term, snapshots: make(chan snapshotDone, 1)}
+	s := &session{Controller: c, term: term, snapshots: make(chan snapshotDone, 1), giveUp: func() {}}
 	c.setOpen(true)
 	err = s.loop(ctx)
 	c.setOpen(false)

@@ -7,6 +7,7 @@ import (
 	"github.com/karst-io/karst"
 	"github.com/karst-io/karst/internal/metadata"
 	"github.com/karst-io/karst/internal/store"
+	"github.com/karst-io/karst/internal/store/objlog"
 )
 
 // session is one holding of terms, from take-over to loss. One goroutine, Run's,
@@ -16,7 +17,8 @@ type session struct {
 	term        *metadata.Term
 	snapshots   chan snapshotDone
 	snapshoting bool
-	since       metadata.Behind // when the running snapshot was started
+	giveUp      context.CancelFunc // the running snapshot
+	since       metadata.Behind    // when the running snapshot was started
 }
 
 // snapshotDone is the outcome of a snapshot.
@@ -123,7 +125,7 @@ func (s *session) write(ctx context.Context, batch *metadata.Batch) error {
 // fail answers what a failed commit held, and what waited behind it.
 func fail(tried []answer, waiting []*proposal, err error) {
 	verdict := error(karst.TimedOut.Errorf("the metadata change may or may not happen: %v", err))
-	if errors.Is(err, ErrDeposed) {
+	if errors.Is(err, ErrDeposed) && !errors.Is(err, objlog.ErrUnknown) {
 		verdict = errNotController() // the create was refused: definite
 	}
 	for _, a := range tried {
@@ -143,6 +145,7 @@ func (s *session) maybeSnapshot(ctx context.Context) {
 	}
 	s.snapshoting, s.since = true, b
 	img := s.replica.Image()
+	ctx, s.giveUp = context.WithCancel(ctx)
 	go func() {
 		n, err := metadata.WriteSnapshot(ctx, s.store, img)
 		s.snapshots <- snapshotDone{at: img.Position(), bytes: n, err: err}
@@ -151,6 +154,7 @@ func (s *session) maybeSnapshot(ctx context.Context) {
 
 func (s *session) snapshotEnded(d snapshotDone) {
 	s.snapshoting = false
+	s.giveUp()
 	b := s.term.Behind()
 	s.term.Snapshotted(metadata.Behind{Commits: b.Commits - s.since.Commits, Bytes: b.Bytes - s.since.Bytes})
 	if d.err != nil {
@@ -163,6 +167,9 @@ func (s *session) snapshotEnded(d snapshotDone) {
 // end waits for the running snapshot and, when asked to stop, writes the last.
 func (s *session) end(ctx context.Context, err error) {
 	if s.snapshoting {
+		if err != nil { // the term is to be claimed again, without delay
+			s.giveUp()
+		}
 		s.snapshotEnded(<-s.snapshots)
 	}
 	if err != nil || ctx.Err() == nil || s.term.Behind().Commits == 0 {

@@ -182,8 +182,10 @@ func (e *Engine) Append(ctx context.Context, tp karst.TopicPartition, b []byte, 
 	if err := e.waitForRoom(ctx); err != nil {
 		return Appended{}, err
 	}
-	if err := p.Load(ctx, e.deps.Segments, now, e.producerExpiry()); err != nil {
-		return Appended{}, err
+	if v.Info.Producer >= 0 {
+		if err := p.Load(ctx, e.deps.Segments, now, e.producerExpiry()); err != nil {
+			return Appended{}, err
+		}
 	}
 	if v.Reencoded {
 		hold = collected{}
@@ -271,20 +273,15 @@ func (e *Engine) DeleteRecords(tp karst.TopicPartition, before karst.Offset) (lo
 	return p.DeleteRecords(e.deps.Log, before)
 }
 
-// loadMax bounds how long a checkpoint waits for producers to be read.
-const loadMax = 30 * time.Second
-
 // Checkpoint encodes the producer state of a partition as it was just before
 // next (flush.Partitions). A full one is given even where nothing was appended:
 // then the producers are read first.
-func (e *Engine) Checkpoint(tp karst.TopicPartition, next karst.Offset, full bool) ([]byte, bool) {
+func (e *Engine) Checkpoint(ctx context.Context, tp karst.TopicPartition, next karst.Offset, full bool) ([]byte, bool) {
 	p, err := e.lead(tp)
 	if err != nil {
 		return nil, false
 	}
 	if full {
-		ctx, cancel := context.WithTimeout(context.Background(), loadMax)
-		defer cancel()
 		if err := p.Load(ctx, e.deps.Segments, time.Now(), e.producerExpiry()); err != nil {
 			return nil, false
 		}

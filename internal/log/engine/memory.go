@@ -98,6 +98,9 @@ func (r *room) free() {
 	r.freed = make(chan struct{})
 }
 
+// Freed is to be called when Unflushed has become less: appends wait for that.
+func (e *Engine) Freed() { e.room.free() }
+
 // waitForRoom holds an append back while too much is not flushed: the producer
 // feels it as back-pressure, and after WaitMax gets a retriable error.
 func (e *Engine) waitForRoom(ctx context.Context) error {

@@ -39,6 +39,8 @@ type world struct {
 	engine  *engine.Engine
 	codecs  *record.Codecs
 	refuse  func(metadata.CommitRequest) error
+	// answerAfter is how much later than the image the answer to a commit comes.
+	answerAfter time.Duration
 
 	mu    sync.Mutex
 	image *metadata.Image
@@ -79,7 +81,9 @@ func (w *world) Commit(_ context.Context, r metadata.CommitRequest) error {
 			return err
 		}
 	}
-	return w.commit(&r)
+	err := w.commit(&r)
+	time.Sleep(w.answerAfter)
+	return err
 }
 
 // newWorld starts an incarnation that leads the partitions of one topic.
@@ -121,7 +125,7 @@ func newWorld(t *testing.T, partitions int, cfg engine.Config, rules record.Rule
 	w.flusher = flush.New(flush.Config{Bytes: 1 << 40, Age: time.Hour, AdoptBytes: 8 << 10}, flush.Deps{
 		Cluster: cluster, Incarnation: self,
 		Image:      func() flush.Image { return w.Image() },
-		Partitions: w.engine, Committer: w, Data: w.bucket, Chunks: pool,
+		Partitions: w.engine, Committer: w, Data: w.bucket, Chunks: pool, Freed: w.engine.Freed,
 	})
 	ctx, stop := context.WithCancel(context.Background())
 	var wg sync.WaitGroup

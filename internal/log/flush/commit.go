@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/karst-io/karst"
@@ -19,6 +20,10 @@ const (
 	// commitTimeout ends one attempt, offerAgain the wait for the replica.
 	commitTimeout = 30 * time.Second
 	offerAgain    = 5 * time.Second
+	// checkpointWait bounds the wait for producers that must be read first, of all
+	// partitions of a flush; checkpointsAtOnce those that are read in parallel.
+	checkpointWait    = 10 * time.Second
+	checkpointsAtOnce = 32
 )
 
 // errRefused: the request was refused as a whole, for this attempt.
@@ -58,11 +63,7 @@ func (f *Flusher) flush(ctx context.Context, b *batch) error {
 
 // attempt writes and commits one plan.
 func (f *Flusher) attempt(ctx context.Context, b *batch, parts []*part) error {
-	for _, p := range parts {
-		if p.checkpoint {
-			f.askCheckpoint(p)
-		}
-	}
+	f.askCheckpoints(ctx, parts)
 	parts = slices.DeleteFunc(parts, func(p *part) bool { return p.idle() && p.state == nil })
 	all := f.pack(parts)
 	if err := f.write(ctx, all); err != nil {
@@ -96,18 +97,40 @@ func (f *Flusher) attempt(ctx context.Context, b *batch, parts []*part) error {
 	return nil
 }
 
-// askCheckpoint asks for the checkpoint of a part. If its producers cannot be
-// read now, the part goes without: neither its own data and trims, which are
-// acknowledged, nor those of others wait for it (O11). What the state is rebuilt
-// from stays referenced below the log start until a later flush brings one.
-func (f *Flusher) askCheckpoint(p *part) {
-	p.state, p.isFull = f.d.Partitions.Checkpoint(p.tp, p.end, p.full)
-	switch {
-	case p.state != nil:
-		f.lost[p.tp] = true // until the image shows it
-	case p.full:
-		f.d.Log.Warn("flush: the producers of a partition cannot be read now, so there is no checkpoint", "partition", p.tp)
-		f.SetLogStart(p.tp, p.logStart) // so that it is asked for again
+// askCheckpoints asks for the checkpoints of parts. Where producers cannot be read
+// now, the part goes without: neither its own data and trims, which are
+// acknowledged, nor those of others wait for it for long (O11). What the state is
+// rebuilt from stays referenced below the log start until a later flush brings one.
+func (f *Flusher) askCheckpoints(ctx context.Context, parts []*part) {
+	ctx, cancel := context.WithTimeout(ctx, checkpointWait)
+	defer cancel()
+	slots := make(chan struct{}, checkpointsAtOnce)
+	var wg sync.WaitGroup
+	for _, p := range parts {
+		if !p.checkpoint {
+			continue
+		}
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			p.state, p.isFull = f.d.Partitions.Checkpoint(ctx, p.tp, p.end, p.full)
+		})
+	}
+	wg.Wait()
+	unread := 0
+	for _, p := range parts {
+		switch {
+		case p.state != nil:
+			f.lost[p.tp] = true // until the image shows it
+		case p.checkpoint && p.full:
+			f.SetLogStart(p.tp, p.logStart) // so that it is asked for again
+			if unread++; unread == 1 {
+				f.d.Log.Warn("flush: the producers of a partition cannot be read now, so there is no checkpoint", "partition", p.tp)
+			}
+		}
+	}
+	if unread > 1 {
+		f.d.Log.Warn("flush: nor can those of others", "partitions", unread-1)
 	}
 }
 

@@ -109,8 +109,9 @@ type Partitions interface {
 	// Checkpoint encodes the producer state of a partition as it was just before
 	// offset next, and says whether it is full or a delta to the last one. It
 	// returns nil when there is nothing to say. next never goes back. If full is
-	// asked for, it is given.
-	Checkpoint(tp karst.TopicPartition, next karst.Offset, full bool) (state []byte, isFull bool)
+	// asked for, it is given, unless ctx ends before the state could be read. Calls
+	// for several partitions come at once.
+	Checkpoint(ctx context.Context, tp karst.TopicPartition, next karst.Offset, full bool) (state []byte, isFull bool)
 	// LogStart is the log start offset DeleteRecords and retention have asked for.
 	LogStart(tp karst.TopicPartition) karst.Offset
 }
@@ -139,6 +140,7 @@ type Deps struct {
 	Data        store.Writer // where shared segments go
 	Chunks      *chunk.Pool
 	Log         *slog.Logger
+	Freed       func() // called when Unflushed has become less; may be nil
 }
 
 // Flusher flushes the WAL of one incarnation.
@@ -223,6 +225,9 @@ func (f *Flusher) run(ctx context.Context) error {
 		f.mu.Lock()
 		f.finish(b, err)
 		f.mu.Unlock()
+		if f.d.Freed != nil {
+			f.d.Freed()
+		}
 		for _, w := range b.waiters {
 			w.done <- w.result(b, err)
 		}

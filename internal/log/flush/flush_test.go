@@ -309,6 +309,47 @@ func TestUnreadableProducersHoldNothingBack(t *testing.T) {
 	})
 }
 
+// Reads that hang keep a flush waiting once, not once for each partition, and end
+// with the flusher.
+func TestManyUnreadableProducers(t *testing.T) {
+	bubble(t, small, func(t *testing.T, w *world) {
+		const n = 100
+		wide := make([]metadata.NewPartition, n)
+		for i := range wide {
+			wide[i].Leader = 1
+		}
+		id := karst.TopicID{5}
+		w.must(&metadata.CreateTopic{ID: id, Name: "wide", Partitions: wide})
+		stop := w.run()
+		var all []sized
+		for i := range n {
+			all = append(all, sized{at(id, karst.Partition(i)), 1000})
+		}
+		w.add(nil, all...)
+		w.flush()
+		w.mu.Lock()
+		w.unreadable = map[karst.TopicPartition]bool{}
+		for _, x := range all {
+			w.unreadable[x.tp] = true
+			w.f.SetLogStart(x.tp, 2)
+		}
+		w.mu.Unlock()
+		w.add(nil, sized{at(topicB, 0), 100})
+		began := time.Now()
+		w.flush()
+		if d := time.Since(began); d > 2*checkpointWait {
+			t.Errorf("the flush of another topic took %v", d)
+		}
+		time.Sleep(small.withDefaults().Age + time.Second) // they are asked for again
+		synctest.Wait()
+		began = time.Now()
+		_ = stop()
+		if d := time.Since(began); d > time.Second {
+			t.Errorf("Run returned %v after its context ended", d)
+		}
+	})
+}
+
 func TestDeletedTopicIsLeftOutAndTrimmed(t *testing.T) {
 	bubble(t, small, func(t *testing.T, w *world) {
 		w.add(nil, sized{at(topicA, 0), 100}, sized{at(topicB, 0), 100})

@@ -145,7 +145,9 @@ func (f *Flusher) planPart(state *metadata.PartitionState, g *gathered, b *batch
 	if p.idle() && !past {
 		return nil, nil //nolint:nilnil // nothing to do is not an error
 	}
-	p.full = len(state.States) == 0 || deltas >= deltasMax || f.lost[p.tp] || past
+	// A delta is not given where no producer has changed, or none was read.
+	far := above+len(p.before) >= 2*sourcesMax
+	p.full = len(state.States) == 0 || deltas >= deltasMax || f.lost[p.tp] || past || far
 	p.checkpoint = len(p.run) > 0 || p.to != 0 || above+len(p.before) >= sourcesMax || past
 	return p, nil
 }

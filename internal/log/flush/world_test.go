@@ -122,14 +122,16 @@ func (w *world) Put(ctx context.Context, name string, body store.Body) error {
 	return w.put.Put(ctx, name, body)
 }
 
-func (w *world) Checkpoint(tp karst.TopicPartition, _ karst.Offset, full bool) ([]byte, bool) {
+func (w *world) Checkpoint(ctx context.Context, tp karst.TopicPartition, _ karst.Offset, full bool) ([]byte, bool) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.asked[tp] = append(w.asked[tp], full)
-	if w.unreadable[tp] && full {
+	state, hangs := w.state, w.unreadable[tp] && full
+	w.mu.Unlock()
+	if hangs { // as reads of a store that does not answer
+		<-ctx.Done()
 		return nil, false
 	}
-	return w.state, full
+	return state, full
 }
 
 func (w *world) LogStart(tp karst.TopicPartition) karst.Offset {

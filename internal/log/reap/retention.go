@@ -22,10 +22,12 @@ func (r *Reaper) retain(now time.Time) (more bool) {
 			continue
 		}
 		ms, bytes, deletes := r.d.Retention(p.ID)
-		if !deletes {
-			continue
+		start := p.LogStart
+		if deletes {
+			start = expired(p, now, ms, bytes)
 		}
-		if start := expired(p, now, ms, bytes); start > p.LogStart {
+		// A source wholly below the log start waits for a checkpoint: ask for it.
+		if start > p.LogStart || p.Sources[0].Last < p.LogStart {
 			r.d.LogStarts.SetLogStart(p.ID, start)
 			if n++; n == startsMax {
 				r.cursor, more = p.ID, true
@@ -38,7 +40,8 @@ func (r *Reaper) retain(now time.Time) (more bool) {
 }
 
 // expired is the log start that retention asks for: whole sources go, from the
-// first on, as segments do in Kafka (UnifiedLog.deleteOldSegments).
+// first one at or above the log start on, as segments do in Kafka
+// (UnifiedLog.deleteOldSegments).
 //
 // By time: those whose largest timestamp is more than ms ago; one from the
 // future stops it. Kafka takes the file's age for a segment without timestamps;
@@ -47,9 +50,13 @@ func (r *Reaper) retain(now time.Time) (more bool) {
 // By size: as long as what is left is at least bytes. What is not flushed yet
 // counts in neither.
 func expired(p *metadata.PartitionState, now time.Time, ms, bytes int64) karst.Offset {
-	keep := 0 // sources before it go
+	gone := 0 // these wait for a checkpoint only
+	for gone < len(p.Sources) && p.Sources[gone].Last < p.LogStart {
+		gone++
+	}
+	keep := gone // sources before it go
 	if ms >= 0 {
-		for i := range p.Sources {
+		for i := gone; i < len(p.Sources); i++ {
 			t := p.Sources[i].MaxTimestamp
 			if t < 0 {
 				continue
@@ -71,7 +78,7 @@ func expired(p *metadata.PartitionState, now time.Time, ms, bytes int64) karst.O
 		}
 	}
 	switch {
-	case keep == 0:
+	case keep == gone:
 		return p.LogStart
 	case keep == len(p.Sources):
 		return p.End

@@ -19,6 +19,10 @@ func TestExpired(t *testing.T) {
 		}
 		return p
 	}
+	from := func(start karst.Offset, p *metadata.PartitionState) *metadata.PartitionState {
+		p.LogStart = start
+		return p
+	}
 	for name, c := range map[string]struct {
 		p         *metadata.PartitionState
 		ms, bytes int64
@@ -39,6 +43,9 @@ func TestExpired(t *testing.T) {
 		"size more":                     {part(1, 2, 3), -1, 201, 0},
 		"size zero":                     {part(1, 2, 3), -1, 0, 30},
 		"both":                          {part(1, 999, 999, 999), 100, 100, 30},
+		"what is gone blocks nothing":   {from(10, part(5000, 1, 950)), 100, -1, 20},
+		"nor does it count":             {from(10, part(1, 950)), 100, -1, 10},
+		"all is gone":                   {from(10, part(1)), 100, 0, 10},
 	} {
 		if got := expired(c.p, time.UnixMilli(now), c.ms, c.bytes); got != c.want {
 			t.Errorf("%s: log start %d, want %d", name, got, c.want)

@@ -279,8 +279,10 @@ func (r *runner) settle(f *flight) error {
 	return nil
 }
 
-// deliver hands a durable segment on and acknowledges it.
+// deliver hands a durable segment on and acknowledges it. Its bytes count as
+// pending until then, and not beside what counts them next.
 func (r *runner) deliver(f *flight) {
+	r.discount(f.bytes)
 	r.durable(sealed(f.number, f.built, f.mem))
 	f.mem.Release()
 	r.acknowledge(f)
@@ -293,7 +295,6 @@ func (r *runner) acknowledge(f *flight) {
 	}
 	f.acked = true
 	f.commit.finish(nil)
-	r.discount(f.bytes)
 }
 
 // refuse makes later appends fail.

@@ -18,8 +18,9 @@ var (
 	// over for this writer: it acknowledges nothing at or above the number and
 	// never creates again (I4).
 	ErrOver = errors.New("log is over for this writer")
-	// ErrUnknown: the context ended before the outcome was known. The object may
-	// exist, or may still come to exist.
+	// ErrUnknown: the outcome is not known. Alone: the context ended first, and the
+	// object may exist, or may still come to exist. With ErrOver: the object is
+	// there or was, and whether it is ours cannot be read.
 	ErrUnknown = errors.New("outcome of create unknown")
 )
 
@@ -90,7 +91,8 @@ func (l *Log) Owns(n karst.Number, h object.Header) bool {
 
 // Create writes number n. The body begins with the encoded h, as Frame and
 // package segment make it. The result is nil when the object is there and ours,
-// even if the first answer was lost; ErrOver when the log is over for us;
+// even if the first answer was lost; ErrOver when the log is over for us, which
+// also is ErrUnknown where it cannot be said that the object is not ours;
 // otherwise ErrUnknown: ctx ended first. It retries until then.
 func (l *Log) Create(ctx context.Context, n karst.Number, h object.Header, body store.Body) error {
 	if !l.Owns(n, h) {
@@ -104,9 +106,9 @@ func (l *Log) Create(ctx context.Context, n karst.Number, h object.Header, body 
 	case f.ours || !checkNonce:
 		return nil
 	case f.absent:
-		return fmt.Errorf("%w: %s existed and is gone (I3)", ErrOver, name)
+		return fmt.Errorf("%w: %w: %s existed and is gone (I3)", ErrOver, ErrUnknown, name)
 	case f.corrupt != nil:
-		return fmt.Errorf("%w: %w", ErrOver, f.corrupt)
+		return fmt.Errorf("%w: %w: %w", ErrOver, ErrUnknown, f.corrupt)
 	default:
 		return fmt.Errorf("%w: %s is taken by kind %d of writer %d", ErrOver, name, f.header.Kind, f.header.Writer)
 	}

@@ -133,7 +133,7 @@ type verdict struct {
 // after the other, and the one after them, which is mostly free. What is too small
 // for data is the end: nothing is tried above it. 0 if at is not listed.
 func (s *sealing) run(at karst.Number) int {
-	for n := 0; n < readsAtOnce; n++ {
+	for n := range readsAtOnce {
 		size, ok := s.listed[at+karst.Number(n)]
 		switch {
 		case !ok && n == 0:
