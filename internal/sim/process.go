@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,13 @@ type Process struct {
 
 	mu     sync.Mutex
 	doomed bool // crashed or told to stop: its end is no surprise
+}
+
+// replaced reports whether a process may have ended with err because a rival
+// registered its id anew: of two that were started one after the other, either may
+// turn out to be the newer one.
+func (p *Process) replaced(err error) bool {
+	return p.rival && strings.Contains(fmt.Sprint(err), "another process has registered")
 }
 
 // bucket copies what it is given: a bucket in memory may keep a broker's own

@@ -154,7 +154,7 @@ func (w *World) catchUp(consumers []*consumer) {
 func (w *World) finish() {
 	p := w.newest()
 	if w.Seed%2 == 0 {
-		if err := p.Stop(); err != nil {
+		if err := p.Stop(); err != nil && !p.replaced(err) {
 			w.reportf(Unexpected, "stopping %s: %v", p.Name, err)
 		}
 	} else {

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -122,8 +121,7 @@ func (w *World) supervise(ctx context.Context, strict func() bool, start func() 
 		if p.isDoomed() {
 			continue
 		}
-		replaced := p.rival && strings.Contains(fmt.Sprint(p.err), "another process has registered")
-		if strict() && p.Broker.Image() != nil && !replaced {
+		if strict() && p.Broker.Image() != nil && !p.replaced(p.err) {
 			w.reportf(Stuck, "%s ended by itself after everything was healed (B2): %v", p.Name, p.err)
 		}
 		w.event("restarted by the supervisor")
