@@ -19,10 +19,20 @@ func (l *life) newGroups() *group.Coordinator {
 	return group.NewCoordinator(l.self, group.Config{
 		MinSession: c.GroupMinSession, MaxSession: c.GroupMaxSession, InitialDelay: c.GroupInitialDelay, MaxSize: c.GroupMaxSize,
 		OffsetsRetention: c.OffsetsRetention, OffsetsCheck: c.OffsetsCheck,
-		MetadataMax: int(c.OffsetMetadataMax), RecordMax: c.MessageMaxBytes,
+		MetadataMax: int(c.OffsetMetadataMax), RecordMax: l.groupRecordMax,
 	}, group.Deps{
 		Log: coordinatorLog{l.engine, l.wal}, Decoder: l.b.decoder, Image: l.b.replica.Image, Logger: l.b.log,
 	})
+}
+
+// groupRecordMax is what the topic of the groups takes, as its configs say now.
+func (l *life) groupRecordMax() int64 {
+	img := l.b.replica.Image()
+	t, ok := img.Topic(group.Topic)
+	if !ok {
+		return l.b.cfg.MessageMaxBytes
+	}
+	return l.b.configs.topicOf(img, t).MaxMessageBytes
 }
 
 // lazyInterval is the default of offsets.commit.interval on object stores, where

@@ -264,3 +264,49 @@ func TestClientsDoNotChangeInternalTopics(t *testing.T) {
 		}
 	}
 }
+
+// TestGroupRecord: what the topic's max.message.bytes says is what a group may be,
+// at once. (An operator raises it when a group has become too large.)
+func TestGroupRecord(t *testing.T) {
+	r := start(t, mem.New(""), grouped("127.0.0.1:0"))
+	c := client(t, r.kafka, kgo.MaxVersions(kversion.V2_0_0())) // of those a member has no id beforehand
+	joined := func() error {
+		q := kmsg.NewPtrJoinGroupRequest()
+		q.Group, q.ProtocolType, q.SessionTimeoutMillis, q.RebalanceTimeoutMillis = "g", "consumer", 10_000, 10_000
+		p := kmsg.NewJoinGroupRequestProtocol()
+		p.Name, p.Metadata = "range", make([]byte, 20_000)
+		q.Protocols = append(q.Protocols, p)
+		resp, err := q.RequestWith(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		leave := kmsg.NewPtrLeaveGroupRequest()
+		leave.Group, leave.MemberID = "g", resp.MemberID
+		if _, err := leave.RequestWith(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		return kerr.ErrorForCode(resp.ErrorCode)
+	}
+	limit := func(bytes string) {
+		t.Helper()
+		a := kadm.NewClient(client(t, r.kafka))
+		all, err := a.AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "max.message.bytes", Value: &bytes}}, "__consumer_offsets")
+		if err == nil {
+			err = all[0].Err
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, step := range []struct {
+		limit string
+		want  error
+	}{{"", nil}, {"1000", kerr.InvalidRequest}, {"1000000", nil}} {
+		if step.limit != "" {
+			limit(step.limit)
+		}
+		if err := joined(); !errors.Is(err, step.want) {
+			t.Errorf("with max.message.bytes %q: %v, want %v", step.limit, err, step.want)
+		}
+	}
+}

@@ -69,7 +69,9 @@ func compatibilityPage(t *testing.T) string {
 		"field by field (see [differ.md](differ.md)), except for:\n\n" + comparedDifferences(t))
 	b.WriteString("\n## All APIs\n\n- A replication factor is accepted, kept and echoed; all replicas are always in sync: durability is the bucket's.\n" +
 		"- `acks=1` waits for the store as `acks=all` does.\n" +
-		"- Requests whose arrays hold more than 262,144 elements, tags included, close the connection.\n")
+		"- Requests whose arrays hold more than 262,144 elements, tags included, close the connection. So do requests that are longer than any client's: " +
+		"64 KiB to 16 MiB by API (16 MiB for those that name topics or groups, 8 MiB for Fetch, ListOffsets, DeleteRecords and OffsetForLeaderEpoch); Produce has `socket.request.max.bytes`.\n" +
+		"- A response of which the client takes less than a MiB in 30 s closes the connection: it holds memory, where Kafka's holds page cache.\n")
 	return b.String()
 }
 

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 
 	"github.com/karst-io/karst"
 	"github.com/karst-io/karst/internal/log/engine"
@@ -109,6 +110,15 @@ func dataAPIs() []API {
 	return []API{
 		produceAPI(), fetchAPI(), listOffsetsAPI(), deleteRecordsAPI(), offsetForLeaderEpochAPI(),
 	}
+}
+
+// asNamed is an error of the log as it is told to whoever named the topic: by its
+// name, not by its id. The log may be an image behind or ahead of what find knew.
+func asNamed(byID bool, err error) error {
+	if !byID && errors.Is(err, karst.UnknownTopicID.Err()) {
+		return karst.UnknownTopic.Errorf("the topic is being created or deleted")
+	}
+	return err
 }
 
 // find resolves a partition that a request names, by topic id where the version

@@ -12,7 +12,7 @@ import (
 //
 // Each group that has no members is deleted with its offsets; each succeeds or
 // fails by itself. One that is named twice is answered once.
-var deleteGroupsAPI = API{Key: int16(kmsg.DeleteGroups), Min: 0, Max: 2, apply: (*Server).deleteGroups, frameMax: 4 << 20}
+var deleteGroupsAPI = API{Key: int16(kmsg.DeleteGroups), Min: 0, Max: 2, apply: (*Server).deleteGroups, frameMax: 16 << 20}
 
 // deleteGroups is a DeleteGroups request being answered.
 type deleteGroups struct {

@@ -52,7 +52,7 @@ func applyDeleteRecords(s *Server, _ context.Context, r *Request) (Pending, erro
 			}
 			if err == nil {
 				low, commit, err2 := s.records.log.DeleteRecords(where, karst.Offset(p.Offset))
-				if err = err2; err == nil {
+				if err = asNamed(false, err2); err == nil {
 					a.LowWatermark = int64(low)
 				}
 				if err == nil && commit != nil {

@@ -19,7 +19,7 @@ import (
 // Difference: an answer with more than 64 MiB of metadata and assignments, as a
 // request can ask for that names large groups again and again, is not given: the
 // connection is closed.
-var describeGroupsAPI = API{Key: int16(kmsg.DescribeGroups), Min: 0, Max: 6, apply: (*Server).describeGroups, frameMax: 4 << 20}
+var describeGroupsAPI = API{Key: int16(kmsg.DescribeGroups), Min: 0, Max: 6, apply: (*Server).describeGroups, frameMax: 16 << 20}
 
 // groupOperations are all that exist for groups (see clusterOperations).
 const groupOperations int32 = 1<<3 | 1<<6 | 1<<8 | 1<<10 | 1<<11

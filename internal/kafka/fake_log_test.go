@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"slices"
@@ -239,7 +240,7 @@ func (l *fakeLog) ListOffset(ctx context.Context, tp karst.TopicPartition, at ka
 	l.mu.Lock()
 	p := l.at(tp)
 	block := p.block
-	err := p.check(current)
+	err := cmp.Or(l.fail[tp], p.check(current))
 	high, start, stable := p.high, p.start, p.stable
 	l.mu.Unlock()
 	if err != nil {
@@ -266,7 +267,7 @@ func (l *fakeLog) EpochEnd(tp karst.TopicPartition, current, want karst.Epoch) (
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := l.at(tp)
-	if err := p.check(current); err != nil {
+	if err := cmp.Or(l.fail[tp], p.check(current)); err != nil {
 		return engine.EpochEnd{}, err
 	}
 	if want > p.epoch {
@@ -279,6 +280,9 @@ func (l *fakeLog) DeleteRecords(tp karst.TopicPartition, before karst.Offset) (k
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := l.at(tp)
+	if err := l.fail[tp]; err != nil {
+		return 0, nil, err
+	}
 	if before == -1 {
 		before = p.high
 	}

@@ -345,7 +345,7 @@ func (f *poll) take(v *visit) {
 // fail makes an error the answer of a visit.
 func (f *poll) fail(v *visit, err error) {
 	f.drop(v)
-	v.code = Code(err)
+	v.code = Code(asNamed(f.q.version >= 13, err))
 	if v.code == kerr.RequestTimedOut.Code {
 		// A read that the store did not answer; nothing is uncertain about a read.
 		v.code = kerr.KafkaStorageError.Code

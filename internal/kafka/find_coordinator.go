@@ -24,7 +24,7 @@ import (
 // Difference: transactions have no coordinator yet (COORDINATOR_NOT_AVAILABLE),
 // nor have share groups (INVALID_REQUEST, as from a Kafka that does not serve
 // them).
-var findCoordinatorAPI = API{Key: int16(kmsg.FindCoordinator), Min: 0, Max: 6, apply: (*Server).findCoordinator, frameMax: 1 << 20}
+var findCoordinatorAPI = API{Key: int16(kmsg.FindCoordinator), Min: 0, Max: 6, apply: (*Server).findCoordinator, frameMax: 16 << 20}
 
 // Types of keys.
 const (

@@ -132,7 +132,7 @@ func (l *listOffsets) Wait(ctx context.Context) (Response, error) {
 func (l *listOffsets) find(ctx context.Context, k *lookup) {
 	found, err := l.d.log.ListOffset(ctx, k.where, k.at, k.current, l.committed)
 	if err != nil {
-		k.answer.ErrorCode = Code(err)
+		k.answer.ErrorCode = Code(asNamed(false, err))
 		return
 	}
 	k.answer.Offset, k.answer.Timestamp, k.answer.LeaderEpoch = int64(found.Offset), int64(found.Timestamp), int32(found.Epoch)

@@ -29,7 +29,7 @@ func applyOffsetForLeaderEpoch(s *Server, _ context.Context, r *Request) (Pendin
 			where, err := s.records.find(false, karst.TopicID{}, t.Topic, p.Partition)
 			if err == nil {
 				end, err2 := s.records.log.EpochEnd(where, karst.Epoch(p.CurrentLeaderEpoch), karst.Epoch(p.LeaderEpoch))
-				if err = err2; err == nil {
+				if err = asNamed(false, err2); err == nil {
 					a.LeaderEpoch, a.EndOffset = int32(end.Epoch), int64(end.End)
 				}
 			}

@@ -192,7 +192,7 @@ func (p *produce) append(ctx context.Context, where karst.TopicPartition, topic,
 	done, err := p.d.log.Append(ctx, where, b, p.r.Frame)
 	if err != nil {
 		p.r.Conn.gaps.refused(where, info, err)
-		return err
+		return asNamed(p.r.Version >= 13, err)
 	}
 	a := &p.resp.Topics[topic].Partitions[partition]
 	a.BaseOffset, a.LogAppendTime, a.LogStartOffset = int64(done.Base), int64(done.Timestamp), int64(done.LogStart)

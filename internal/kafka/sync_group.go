@@ -3,6 +3,7 @@ package kafka
 import (
 	"bytes"
 	"context"
+	"errors"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -16,6 +17,11 @@ import (
 //
 // The answer waits for the assignment that the leader brings. Meanwhile the frame
 // is given back.
+//
+// Different from Apache Kafka 4: while the coordinator loads, the answer is
+// REBALANCE_IN_PROGRESS and not COORDINATOR_LOAD_IN_PROGRESS, as before Kafka's
+// coordinator was rewritten. The Java consumer has no other way to be told: from
+// the latter it throws.
 var syncGroupAPI = API{Key: int16(kmsg.SyncGroup), Min: 0, Max: 5, apply: (*Server).syncGroup, frameMax: 16 << 20}
 
 func (s *Server) syncGroup(_ context.Context, r *Request) (Pending, error) {
@@ -26,6 +32,9 @@ func (s *Server) syncGroup(_ context.Context, r *Request) (Pending, error) {
 		}
 		resp := kmsg.NewPtrSyncGroupResponse()
 		resp.Version = r.Version
+		if errors.Is(a.Err, karst.CoordinatorLoading.Err()) {
+			a.Err = karst.RebalanceInProgress.Err()
+		}
 		resp.ErrorCode = r.coordinatorCode(a.Err)
 		resp.ProtocolType, resp.Protocol, resp.MemberAssignment = a.ProtocolType, a.Protocol, a.Assignment
 		return resp

@@ -43,8 +43,11 @@ func NewCoordinator(self karst.Incarnation, cfg Config, deps Deps) *Coordinator 
 			// Topics may have been deleted while nobody had the machine.
 			Loaded: func(m *Machine, now time.Time) []coordinator.Effect {
 				img := deps.Image()
-				return m.TopicsRemain(now, func(id karst.TopicID) bool {
+				return m.TopicsRemain(now, func(name string, id karst.TopicID) bool {
 					_, ok := img.TopicByID(id)
+					if id.IsZero() {
+						_, ok = img.Topic(name)
+					}
 					return ok
 				})
 			},
@@ -202,7 +205,13 @@ func (c *Coordinator) List() ([]Listing, error) {
 
 // TopicsDeleted implements Service.
 func (c *Coordinator) TopicsDeleted(ids []karst.TopicID) {
-	c.runtime.Tell(func(m *Machine, now time.Time) []coordinator.Effect { return m.TopicsDeleted(now, ids) })
+	c.runtime.Tell(func(m *Machine, now time.Time) []coordinator.Effect {
+		img := c.image() // as new as any that an offset was committed under
+		return m.TopicsDeleted(now, ids, func(name string) bool {
+			_, ok := img.Topic(name)
+			return ok
+		})
+	})
 }
 
 // Stats are figures of a Coordinator.

@@ -29,28 +29,49 @@ func TestPartitionOf(t *testing.T) {
 	}
 }
 
-// TestTopicsRemain: offsets of topics that are gone go with them; of those whose
-// topic's id is not known nothing can be said.
+// TestTopicsRemain: offsets of topics that are gone go with them; where the topic's
+// id is not known, its name decides.
 func TestTopicsRemain(t *testing.T) {
 	m, now := NewMachine(Config{MetadataMax: 10}), time.Now()
 	r := CommitRequest{Group: "g", Generation: -1, Retention: -1}
-	for name, id := range map[string]karst.TopicID{"kept": {1}, "gone": {2}, "unknown": {}} {
+	there := func(name string, id karst.TopicID) bool {
+		return id == karst.TopicID{1} || id.IsZero() && name == "named"
+	}
+	for name, id := range map[string]karst.TopicID{"kept": {1}, "gone": {2}, "named": {}, "unnamed": {}} {
 		r.Offsets = append(r.Offsets, CommitOffset{Topic: TopicRef{Name: name, ID: id}, Offset: 7})
 	}
 	m.Commit(now, 1, r)
-	effects := m.TopicsRemain(now, func(id karst.TopicID) bool { return id == karst.TopicID{1} })
+	effects := m.TopicsRemain(now, there)
 	var records []coordinator.Record
 	for _, e := range effects {
 		records = append(records, e.Records...)
 	}
-	if len(records) != 1 || records[0].Value != nil {
-		t.Errorf("records are %q, want one tombstone", records)
+	if len(records) != 2 || records[0].Value != nil || records[1].Value != nil {
+		t.Errorf("records are %q, want two tombstones", records)
 	}
-	if got := fmt.Sprint(m.groups["g"].offsets.names()); got != "[kept unknown]" {
+	if got := fmt.Sprint(m.groups["g"].offsets.names()); got != "[kept named]" {
 		t.Errorf("offsets are left of %s", got)
 	}
-	if effects := m.TopicsRemain(now, func(id karst.TopicID) bool { return id == karst.TopicID{1} }); len(effects) != 0 {
+	if effects := m.TopicsRemain(now, there); len(effects) != 0 {
 		t.Errorf("the second time there are effects: %v", effects)
+	}
+}
+
+// TestRetainedOffsetGoesWithItsTopic: an offset that was committed with a retention
+// of its own has no topic id, and must not be that of the topic's successor.
+func TestRetainedOffsetGoesWithItsTopic(t *testing.T) {
+	m, now := NewMachine(Config{MetadataMax: 10}), time.Now()
+	id := karst.TopicID{1}
+	m.Commit(now, 1, CommitRequest{
+		Group: "g", Generation: -1, Retention: time.Hour,
+		Offsets: []CommitOffset{{Topic: TopicRef{Name: "t", ID: id}, Offset: 1000}},
+	})
+	if effects := m.TopicsDeleted(now, []karst.TopicID{{9}}, func(string) bool { return true }); len(effects) != 0 {
+		t.Errorf("another topic was deleted: %v", effects)
+	}
+	m.TopicsDeleted(now, []karst.TopicID{id}, func(string) bool { return false })
+	if got := m.groups["g"].offsets.names(); len(got) != 0 {
+		t.Errorf("offsets are left of %s", got)
 	}
 }
 

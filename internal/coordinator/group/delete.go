@@ -60,18 +60,26 @@ func (m *Machine) DeleteGroup(now time.Time, t coordinator.Ticket, id string) []
 	return s.doneWith(t, ErrAnswer{})
 }
 
-// TopicsDeleted forgets what was committed for the topics. It looks at every
+// TopicsDeleted forgets what was committed for the topics. Where the topic's id is
+// not known, because the record of an offset that expires has none, its name
+// decides: there says whether a topic of that name exists now. It looks at every
 // topic of every group.
-func (m *Machine) TopicsDeleted(now time.Time, ids []karst.TopicID) []coordinator.Effect {
-	return m.forgetTopics(now, func(id karst.TopicID) bool { return slices.Contains(ids, id) })
+func (m *Machine) TopicsDeleted(now time.Time, ids []karst.TopicID, there func(name string) bool) []coordinator.Effect {
+	return m.forgetTopics(now, func(name string, id karst.TopicID) bool {
+		if id.IsZero() {
+			return !there(name)
+		}
+		return slices.Contains(ids, id)
+	})
 }
 
-// TopicsRemain forgets what was committed for topics that there are no longer.
-func (m *Machine) TopicsRemain(now time.Time, exists func(id karst.TopicID) bool) []coordinator.Effect {
-	return m.forgetTopics(now, func(id karst.TopicID) bool { return !id.IsZero() && !exists(id) })
+// TopicsRemain forgets what was committed for topics that there are no longer. The
+// id is zero where it is not known.
+func (m *Machine) TopicsRemain(now time.Time, there func(name string, id karst.TopicID) bool) []coordinator.Effect {
+	return m.forgetTopics(now, func(name string, id karst.TopicID) bool { return !there(name, id) })
 }
 
-func (m *Machine) forgetTopics(now time.Time, gone func(id karst.TopicID) bool) []coordinator.Effect {
+func (m *Machine) forgetTopics(now time.Time, gone func(name string, id karst.TopicID) bool) []coordinator.Effect {
 	var effects []coordinator.Effect
 	for _, id := range m.sortedGroups() {
 		g := m.groups[id]
@@ -79,7 +87,7 @@ func (m *Machine) forgetTopics(now time.Time, gone func(id karst.TopicID) bool) 
 		for _, topic := range g.offsets.names() {
 			partitions := g.offsets.topics[topic]
 			for _, p := range partitions.numbers() {
-				if gone(partitions.partitions[p].topic) {
+				if gone(topic, partitions.partitions[p].topic) {
 					m.forget(s, g, topic, p)
 				}
 			}

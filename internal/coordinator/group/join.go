@@ -79,7 +79,7 @@ func (m *Machine) offerError(r *JoinRequest) error {
 	if long {
 		return karst.InvalidRequest.Errorf("A name in the request is longer than %d bytes.", maxString)
 	}
-	if limit := offerRecords * m.cfg.RecordMax; limit > 0 && size > limit {
+	if limit := offerRecords * m.cfg.recordMax(); limit > 0 && size > limit {
 		return karst.InvalidRequest.Errorf("The member's metadata have %d bytes; at most %d are allowed.", size, limit)
 	}
 	return nil

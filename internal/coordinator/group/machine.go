@@ -26,12 +26,19 @@ type Config struct {
 	OffsetsCheck           time.Duration // offsets.retention.check.interval; 0: no expiry
 	MaxSize                int           // group.max.size; 0: no bound
 	MetadataMax            int           // offset.metadata.max.bytes, in UTF-16 units as in Kafka
-	// RecordMax is the largest record that the partition takes, in bytes; 0: no
-	// bound. A group whose metadata is larger does not become Stable.
-	RecordMax int64
+	// RecordMax is the largest record that the partition takes now, in bytes; nil or
+	// 0: no bound. A group whose metadata is larger does not become Stable.
+	RecordMax func() int64
 	// NewMemberID makes the id of a new member: prefix, "-" and something that no
 	// other has. Nil: RandomMemberID.
 	NewMemberID func(prefix string) string
+}
+
+func (c *Config) recordMax() int64 {
+	if c.RecordMax == nil {
+		return 0
+	}
+	return c.RecordMax()
 }
 
 // RandomMemberID makes a member id as Kafka does: prefix, "-" and a random UUID.

@@ -25,7 +25,7 @@ func TestAnyRequests(t *testing.T) {
 			MinSession: time.Second, MaxSession: 10 * time.Minute,
 			InitialDelay:     time.Duration(r.IntN(3)) * time.Second,
 			OffsetsRetention: 20 * time.Minute, OffsetsCheck: time.Minute,
-			MaxSize: r.IntN(6), MetadataMax: 8, RecordMax: 300 + int64(r.IntN(700)),
+			MaxSize: r.IntN(6), MetadataMax: 8, RecordMax: fixed(300 + int64(r.IntN(700))),
 		})
 		c := &chaos{w: w, r: r, generations: map[string]int32{}}
 		for i := range 200 {
@@ -96,7 +96,7 @@ func (c *chaos) step() {
 	case x < 81:
 		w.take(w.DeleteGroup(w.now, w.ticket(), group))
 	case x < 82:
-		w.take(w.TopicsDeleted(w.now, []karst.TopicID{topicID(1 + r.IntN(2))}))
+		w.take(w.TopicsDeleted(w.now, []karst.TopicID{topicID(1 + r.IntN(2))}, func(string) bool { return r.IntN(2) == 0 }))
 	case x < 83:
 		w.take(w.Describe(w.now, w.ticket(), group))
 	case x < 84:
@@ -284,7 +284,7 @@ func TestMemory(t *testing.T) {
 
 // TestBounds: what clients can make a machine remember without end is refused.
 func TestBounds(t *testing.T) {
-	w := newWorld(Config{MaxSession: time.Minute, RecordMax: 1000})
+	w := newWorld(Config{MaxSession: time.Minute, RecordMax: fixed(1000)})
 	join := func(change func(r *JoinRequest)) error {
 		r := JoinRequest{Group: "g", ProtocolType: "x", NeedMemberID: true, SessionTimeout: time.Minute, Protocols: []Protocol{{Name: "p"}}}
 		change(&r)
@@ -324,3 +324,5 @@ func TestBounds(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func fixed(n int64) func() int64 { return func() int64 { return n } }

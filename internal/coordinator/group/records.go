@@ -93,7 +93,8 @@ func (m *Machine) groupRecord(g *group) (coordinator.Record, bool) {
 		}
 	}
 	r := encodeGroup(g.id, value)
-	return r, m.cfg.RecordMax == 0 || int64(len(r.Key)+len(r.Value)) <= m.cfg.RecordMax
+	limit := m.cfg.recordMax()
+	return r, limit == 0 || int64(len(r.Key)+len(r.Value)) <= limit
 }
 
 func encodeGroup(id string, value kmsg.GroupMetadataValue) coordinator.Record {

@@ -224,7 +224,7 @@ func (w *world) runOffsets(t *testing.T, s script, group string) {
 	case "delete":
 		w.take(w.DeleteGroup(w.now, w.ticket(), group))
 	case "gone":
-		w.take(w.TopicsDeleted(w.now, []karst.TopicID{topic.ID}))
+		w.take(w.TopicsDeleted(w.now, []karst.TopicID{topic.ID}, func(string) bool { return true }))
 	default:
 		t.Fatalf("%s: no command %s", s.Pos, s.Cmd)
 	}

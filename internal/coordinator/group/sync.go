@@ -76,7 +76,7 @@ func (m *Machine) assign(s *step, g *group, assignments []Assignment) {
 	}
 	record, fits := m.groupRecord(g)
 	if !fits {
-		m.cancelSync(s, g, karst.Unknown.Errorf("The group's metadata do not fit into a record of %d bytes.", m.cfg.RecordMax))
+		m.cancelSync(s, g, karst.Unknown.Errorf("The group's metadata do not fit into a record of %d bytes.", m.cfg.recordMax()))
 		m.rebalanceOrComplete(s, g)
 		return
 	}

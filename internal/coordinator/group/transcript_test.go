@@ -24,7 +24,7 @@ func TestTranscripts(t *testing.T) {
 		w := newWorld(Config{
 			MinSession: 6 * time.Second, MaxSession: 30 * time.Minute,
 			OffsetsRetention: 24 * time.Hour, OffsetsCheck: 10 * time.Minute,
-			MetadataMax: 16, RecordMax: 2048,
+			MetadataMax: 16, RecordMax: fixed(2048),
 		})
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			w.out.Reset()
@@ -74,7 +74,7 @@ func (w *world) ticket() coordinator.Ticket {
 func (w *world) take(effects []coordinator.Effect) {
 	for _, e := range effects {
 		for _, r := range e.Records {
-			if size := int64(len(r.Key) + len(r.Value)); w.cfg.RecordMax > 0 && size > w.cfg.RecordMax {
+			if size := int64(len(r.Key) + len(r.Value)); w.cfg.recordMax() > 0 && size > w.cfg.recordMax() {
 				panic(fmt.Sprintf("a record of %d bytes", size))
 			}
 			w.log = append(w.log, r)
