@@ -75,7 +75,7 @@ func start(t *testing.T, bucket store.Store, settings map[string]string, adjust 
 			t.Errorf("stop: %v", err)
 		}
 	})
-	for range 1000 {
+	for range 6000 {
 		mu.Lock()
 		addr := r.http
 		mu.Unlock()

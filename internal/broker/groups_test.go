@@ -159,7 +159,7 @@ func commitOffset(t *testing.T, c *kgo.Client, at int64) error {
 // until tries something until it gives no error.
 func until(t *testing.T, what string, try func() error) {
 	t.Helper()
-	for range 500 {
+	for range 6000 {
 		err := try()
 		if err == nil {
 			return

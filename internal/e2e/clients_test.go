@@ -17,7 +17,7 @@ import (
 // the admin API, on topics that are created by asking for them.
 func TestRoundTrips(t *testing.T) {
 	stores(t, func(t *testing.T, s storeURL) {
-		n := newNode(t, s)
+		n := newNode(t, s, "--log.retention.ms=-1") // some write records of years ago
 		n.startReady()
 		t.Run("java", func(t *testing.T) {
 			said(t, run(t, 3*time.Minute, "java", "-cp", java(t), "RoundTrip", n.addr()), 6)

@@ -172,7 +172,7 @@ func (w *World) finish() {
 		time.Sleep(sweepWait)
 		w.audit(last.Broker.Image())
 	}
-	if err := last.Stop(); err != nil {
+	if err := last.Stop(); err != nil && !last.replaced(err) {
 		w.reportf(Unexpected, "stopping %s: %v", last.Name, err)
 	}
 }
