@@ -117,7 +117,7 @@ func (b *Broker) Run(ctx context.Context) (err error) {
 			err = nil // asked to stop while starting
 		}
 	}()
-	if b.bucket, err = openBucket(ctx, b.cfg, b.options.Open); err != nil {
+	if b.bucket, err = openBucket(ctx, b.cfg, b.options.Open, b.log); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.bucket.Close()) }()
@@ -204,7 +204,7 @@ func (b *Broker) loadMetadata(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := b.bucket.wals.follow(ctx, b.replica.Image, b.log); err != nil {
+	if err := b.bucket.wals.follow(ctx, b.replica.Image); err != nil {
 		return err // and nothing was fenced yet
 	}
 	b.replica.Listen(b.observe)

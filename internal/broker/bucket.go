@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/karst-io/karst"
@@ -33,8 +34,9 @@ type layered struct {
 	hedge  *hedge.Store // nil on a local store
 }
 
-func layer(driver store.Store, cfg config.Config) *layered {
-	l := &layered{driver: driver, meter: meter.New(driver)}
+func layer(driver store.Store, cfg config.Config, log *slog.Logger) *layered {
+	c := &complaints{store: driver.String(), log: log}
+	l := &layered{driver: driver, meter: meter.New(driver, c.failed)}
 	l.Store = l.meter
 	if !local(driver) { // a second attempt on the same disk only makes both slower
 		l.hedge = hedge.New(l.Store, hedge.Config{})
@@ -43,6 +45,27 @@ func layer(driver store.Store, cfg config.Config) *layered {
 	r := retry.New(l.Store, retry.Config{Timeout: cfg.StoreTimeout})
 	l.Store = limit.New(r, limit.Config{Concurrency: cfg.StoreConcurrency})
 	return l
+}
+
+// complaints are lines about requests that fail, one in complainEvery at most:
+// whoever retries them does so without a word.
+type complaints struct {
+	store string
+	log   *slog.Logger
+	next  atomic.Int64 // Unix time, s
+	left  atomic.Int64 // requests that failed since the last line
+}
+
+const complainEvery = 10 // s
+
+func (c *complaints) failed(op store.Op, caller store.Caller, err error) {
+	left := c.left.Add(1)
+	now, next := time.Now().Unix(), c.next.Load()
+	if now < next || !c.next.CompareAndSwap(next, now+complainEvery) {
+		return
+	}
+	c.left.Add(-left)
+	c.log.Warn("the store fails, requests are tried again", "store", c.store, "requests", left, "one", op.String(), "for", caller.String(), "err", err)
 }
 
 // local reports whether a store is on this machine, where requests cost nothing
@@ -64,13 +87,13 @@ type bucket struct {
 }
 
 // openBucket opens and layers the configured stores.
-func openBucket(ctx context.Context, cfg config.Config, opener OpenStore) (*bucket, error) {
+func openBucket(ctx context.Context, cfg config.Config, opener OpenStore, log *slog.Logger) (*bucket, error) {
 	driver, err := opener(ctx, cfg.Store)
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	data := layer(driver, cfg)
-	w := &wals{cfg: cfg, opener: opener, data: data, by: map[string]*layered{driver.String(): data}}
+	data := layer(driver, cfg, log)
+	w := &wals{cfg: cfg, log: log, opener: opener, data: data, by: map[string]*layered{driver.String(): data}}
 	w.own = driver.String()
 	if cfg.WAL != "" {
 		driver, err := opener(ctx, cfg.WAL)
@@ -80,7 +103,7 @@ func openBucket(ctx context.Context, cfg config.Config, opener OpenStore) (*buck
 		}
 		w.own = driver.String()
 		if _, same := w.by[w.own]; !same {
-			w.by[w.own] = layer(driver, cfg)
+			w.by[w.own] = layer(driver, cfg, log)
 		}
 	}
 	return &bucket{Store: route.New(data, "wal/", w), data: data, wals: w}, nil
@@ -115,6 +138,7 @@ const openTimeout = 30 * time.Second
 // wals knows in which store the WAL of an incarnation lies.
 type wals struct {
 	cfg    config.Config
+	log    *slog.Logger
 	opener OpenStore
 	data   *layered
 	own    string // URL of this process's
@@ -157,7 +181,7 @@ func (w *wals) storeOf(inc karst.Incarnation) (store.Store, error) {
 // mounted, or a bucket that was made anew, looks like a WAL that has ended, and
 // sealing it would give up what was acknowledged. Nothing is served without the
 // store of a WAL that was not adopted, nor on another one in the place of our own.
-func (w *wals) follow(ctx context.Context, image func() *metadata.Image, log *slog.Logger) error {
+func (w *wals) follow(ctx context.Context, image func() *metadata.Image) error {
 	w.mu.Lock()
 	w.image = image
 	w.mu.Unlock()
@@ -173,7 +197,7 @@ func (w *wals) follow(ctx context.Context, image func() *metadata.Image, log *sl
 		switch {
 		case err == nil:
 		case b.Phase == metadata.Adopted && url != w.own:
-			log.Warn("a store that held write-ahead logs cannot be used; what still lies there cannot be read", "store", url, "err", err)
+			w.log.Warn("a store that held write-ahead logs cannot be used; what still lies there cannot be read", "store", url, "err", err)
 		default:
 			return fmt.Errorf("the write-ahead log of broker %d (incarnation %d) is at %s, which cannot be used: %w", b.ID, b.Incarnation, url, err)
 		}
@@ -204,7 +228,7 @@ func (w *wals) join(ctx context.Context, url string, cluster karst.ClusterID, un
 		if err != nil {
 			return err
 		}
-		l = layer(driver, w.cfg)
+		l = layer(driver, w.cfg, w.log)
 	}
 	if err := metadata.MarkWAL(ctx, l, cluster, unused); err != nil {
 		if w.at(url) == nil {

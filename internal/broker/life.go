@@ -38,7 +38,7 @@ var errReplaced = errors.New("another process has registered this broker id on t
 // begin registers an incarnation and takes over what earlier ones left, by the
 // steps of every failover: fence, seal, adopt (I12).
 func (b *Broker) begin(ctx context.Context) (*life, error) {
-	if err := b.bucket.wals.follow(ctx, b.replica.Image, b.log); err != nil {
+	if err := b.bucket.wals.follow(ctx, b.replica.Image); err != nil {
 		return nil, err
 	}
 	self, err := b.registerSelf(ctx)

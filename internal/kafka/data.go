@@ -3,6 +3,8 @@ package kafka
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"sync/atomic"
 
 	"github.com/karst-io/karst"
 	"github.com/karst-io/karst/internal/log/engine"
@@ -90,6 +92,8 @@ type records struct {
 	cold     *coldReads
 	bytesMax int64 // of one fetch response's records (fetch.max.bytes)
 	counts   fetchCounts
+	logger   *slog.Logger
+	complain atomic.Int64 // when the next line about reads may be logged; Unix time, s
 }
 
 // fetchBytesMax is fetch.max.bytes unless it is set, in bytes.
@@ -97,7 +101,7 @@ const fetchBytesMax = 55 << 20
 
 func newRecords(log Log, images Images, broker karst.BrokerID, coldBytes int64) *records {
 	return &records{
-		log: log, images: images, broker: broker,
+		log: log, images: images, broker: broker, logger: slog.New(slog.DiscardHandler),
 		sessions: newSessions(sessionSlots), cold: newColdReads(log, coldBytes), bytesMax: fetchBytesMax,
 	}
 }

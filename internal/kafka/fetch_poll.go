@@ -3,6 +3,7 @@ package kafka
 import (
 	"cmp"
 	"context"
+	"log/slog"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -355,6 +356,20 @@ func (f *poll) fail(v *visit, err error) {
 	}
 	f.urgent = true
 	f.r.Note(v.code)
+	if code := Code(err); code == kerr.KafkaStorageError.Code || code == kerr.UnknownServerError.Code {
+		f.complain(v, err)
+	}
+}
+
+// complainEvery is how often at most a line is logged about partitions that cannot
+// be read, in seconds: their readers try again at once.
+const complainEvery = 10
+
+func (f *poll) complain(v *visit, err error) {
+	now, next := time.Now().Unix(), f.d.complain.Load()
+	if now >= next && f.d.complain.CompareAndSwap(next, now+complainEvery) {
+		f.d.logger.Error("kafka: a partition cannot be read", slog.String("topic", v.p.topic.name), slog.String("partition", v.where.String()), slog.Any("err", err))
+	}
 }
 
 // drop forgets what a visit found.

@@ -135,6 +135,9 @@ func New(cfg Config, deps Deps) *Server {
 		records:  newRecords(deps.Data, deps.Images, cfg.Broker, cfg.ColdBytes),
 	}
 	s.encodings.New = newEncoding
+	if deps.Logger != nil {
+		s.records.logger = deps.Logger
+	}
 	if deps.Groups == nil {
 		s.table = slices.DeleteFunc(s.table, func(a API) bool {
 			return slices.ContainsFunc(groupAPIs(), func(g API) bool { return g.Key == a.Key })

@@ -10,5 +10,5 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	storetest.Run(t, func(*testing.T) store.Store { return meter.New(mem.New("t")) })
+	storetest.Run(t, func(*testing.T) store.Store { return meter.New(mem.New("t"), nil) })
 }

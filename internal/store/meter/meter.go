@@ -2,6 +2,7 @@ package meter
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"sync/atomic"
 	"time"
@@ -20,12 +21,14 @@ type Store struct {
 	under   store.Store
 	counts  [store.OpCount][store.CallerCount][OutcomeCount]struct{ requests, bytes atomic.Int64 }
 	seconds *prometheus.HistogramVec
+	failed  func(op store.Op, c store.Caller, err error)
 }
 
-// New decorates under.
-func New(under store.Store) *Store {
+// New decorates under. failed, if not nil, hears of each request that was refused,
+// went wrong or got no answer in time; it must not block.
+func New(under store.Store, failed func(op store.Op, c store.Caller, err error)) *Store {
 	return &Store{
-		under: under,
+		under: under, failed: failed,
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "karst_store_request_seconds",
 			Help:    "Time of requests to the store.",
@@ -52,7 +55,11 @@ func (s *Store) Snapshot() *Snapshot {
 // done counts a request that began at start.
 func (s *Store) done(ctx context.Context, op store.Op, start time.Time, requests, bytes int64, err error) { //nolint:unparam // a request that makes several is to come
 	c := store.CallerOf(ctx)
-	n := &s.counts[op][c][outcomeOf(err)]
+	outcome := outcomeOf(err)
+	if s.failed != nil && (outcome >= Failed || outcome == Throttled || errors.Is(err, context.DeadlineExceeded)) {
+		s.failed(op, c, err)
+	}
+	n := &s.counts[op][c][outcome]
 	n.requests.Add(requests)
 	n.bytes.Add(bytes)
 	s.seconds.WithLabelValues(op.String(), c.String()).Observe(time.Since(start).Seconds())

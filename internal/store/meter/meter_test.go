@@ -2,6 +2,7 @@ package meter_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -19,7 +20,7 @@ import (
 
 func TestCountsByKindCallerAndOutcome(t *testing.T) {
 	f := faults.New(mem.New("t"), 1)
-	m := meter.New(f)
+	m := meter.New(f, nil)
 	wal := store.WithCaller(t.Context(), store.CallerWAL)
 	_ = m.Create(wal, "a", store.Bytes(make([]byte, 100)))
 	_ = m.Create(wal, "a", store.Bytes(make([]byte, 50)))
@@ -66,7 +67,7 @@ delete other throttled: 1 requests, 0 bytes
 func TestListIsCountedByTheThousand(t *testing.T) {
 	under := mem.New("t")
 	for objects, want := range map[int]int64{0: 1, 1: 1, 1000: 1, 1001: 2} {
-		m := meter.New(under)
+		m := meter.New(under, nil)
 		prefix := fmt.Sprintf("%d/", objects)
 		for i := range objects {
 			_ = under.Put(t.Context(), fmt.Sprintf("%s%d", prefix, i), store.Bytes(nil))
@@ -82,7 +83,7 @@ func TestListIsCountedByTheThousand(t *testing.T) {
 func TestCollects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := faults.New(mem.New("t"), 1, faults.Rule{Kind: faults.Slow, Delay: faults.Constant(30 * time.Millisecond)})
-		m := meter.New(f)
+		m := meter.New(f, nil)
 		for i := range 3 {
 			_ = m.Put(t.Context(), fmt.Sprint(i), store.Bytes([]byte("xy")))
 		}
@@ -112,4 +113,27 @@ func value(m *dto.Metric) string {
 		return fmt.Sprintf("%d in %.2fs", h.GetSampleCount(), h.GetSampleSum())
 	}
 	return fmt.Sprint(m.GetCounter().GetValue())
+}
+
+// TestFailuresAreHeard: those that somebody will want to know of, not those that
+// say what is there.
+func TestFailuresAreHeard(t *testing.T) {
+	f := faults.New(mem.New("t"), 1)
+	var heard []error
+	m := meter.New(f, func(_ store.Op, _ store.Caller, err error) { heard = append(heard, err) })
+	ctx, cancel := context.WithCancel(t.Context())
+	_ = m.Create(ctx, "a", store.Bytes([]byte("x")))
+	_ = m.Create(ctx, "a", store.Bytes([]byte("x")))
+	_, _ = m.Head(ctx, "b")
+	cancel()
+	_, _ = m.Head(ctx, "a")
+	if len(heard) != 0 {
+		t.Errorf("heard of %v", heard)
+	}
+	for _, k := range []faults.Kind{faults.Before, faults.Throttled} {
+		f.Add(faults.Rule{Kind: k, Times: 1})
+		if _, err := m.Head(t.Context(), "a"); err == nil || len(heard) == 0 || !errors.Is(err, heard[len(heard)-1]) {
+			t.Errorf("%v: %v was not heard of", k, err)
+		}
+	}
 }

@@ -144,7 +144,7 @@ func TestGoodStoresPassQuicklyAndClean(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				bucket := mem.New("t")
-				m := meter.New(faults.New(bucket, 1, faults.Rule{Kind: faults.Slow, Delay: faults.Constant(30 * time.Millisecond)}))
+				m := meter.New(faults.New(bucket, 1, faults.Rule{Kind: faults.Slow, Delay: faults.Constant(30 * time.Millisecond)}), nil)
 				start := time.Now()
 				if err := probe.Run(t.Context(), wrap(m)); err != nil {
 					t.Fatal(err)
