@@ -11,7 +11,7 @@ import (
 // does not end itself over one of which it does not know.
 func TestIdentity(t *testing.T) {
 	at := func(i karst.Incarnation, port int32) *metadata.BrokerState {
-		return &metadata.BrokerState{Incarnation: i, Host: "h", Port: port}
+		return &metadata.BrokerState{Incarnation: i, Registration: metadata.Registration{Host: "h", Port: port}}
 	}
 	var i identity
 	expect := func(what string, live *metadata.BrokerState, want bool) {

@@ -273,7 +273,7 @@ func newWorld(t *testing.T, cfg Config, n int, load bool) *world {
 	cfg.Topic, cfg.Self = "toys", 1
 	w := &world{t: t, log: newFakeLog(), img: metadata.NewImage(karst.ClusterID{1})}
 	w.restart(cfg)
-	w.change(&metadata.RegisterBroker{Incarnation: 1, ID: 1})
+	w.change(&metadata.RegisterBroker{Incarnation: 1, Registration: metadata.Registration{ID: 1}})
 	create := &metadata.CreateTopic{ID: toyTopic, Name: "toys"}
 	for range n {
 		create.Partitions = append(create.Partitions, metadata.NewPartition{Leader: 1, Replicas: []karst.BrokerID{1}})

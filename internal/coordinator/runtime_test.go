@@ -338,7 +338,7 @@ func TestLeadershipChanges(t *testing.T) {
 		w.expect("at the new epoch", c, 2)
 		w.expect("not concerned", other, 1)
 
-		w.change(&metadata.RegisterBroker{Incarnation: 2, ID: 2})
+		w.change(&metadata.RegisterBroker{Incarnation: 2, Registration: metadata.Registration{ID: 2}})
 		p, _ = w.img.Partition(part(0))
 		parked := w.do(0, false, park("a"))
 		w.change(&metadata.CommitRequest{Incarnation: 1, Request: 2, Ranges: []metadata.Range{{Partition: part(0), Epoch: p.Epoch, NewLeader: 2}}})

@@ -72,7 +72,8 @@ func newTestCluster(t testing.TB, brokers int) *testCluster {
 	c := &testCluster{img: metadata.NewImage(karst.ClusterID{1, 2, 3})}
 	for i := range brokers {
 		c.must(t, &metadata.RegisterBroker{
-			Incarnation: karst.Incarnation(i + 1), ID: karst.BrokerID(i), Host: "broker", Port: int32(9092 + i), Rack: "zone",
+			Incarnation:  karst.Incarnation(i + 1),
+			Registration: metadata.Registration{ID: karst.BrokerID(i), Host: "broker", Port: int32(9092 + i), Rack: "zone"},
 		})
 	}
 	return c

@@ -429,8 +429,8 @@ func newDataWorld(t *testing.T) *dataWorld {
 		return all
 	}
 	w.images.apply(t,
-		&metadata.RegisterBroker{Incarnation: selfInc, ID: 1, Host: "one", Port: 9092},
-		&metadata.RegisterBroker{Incarnation: otherInc, ID: 2, Host: "two", Port: 9093, Rack: "r2"},
+		&metadata.RegisterBroker{Incarnation: selfInc, Registration: metadata.Registration{ID: 1, Host: "one", Port: 9092}},
+		&metadata.RegisterBroker{Incarnation: otherInc, Registration: metadata.Registration{ID: 2, Host: "two", Port: 9093, Rack: "r2"}},
 		&metadata.CreateTopic{ID: topicT, Name: "t", ReplicationFactor: 1, Partitions: parts(8, selfInc)},
 		&metadata.CreateTopic{ID: topicU, Name: "u", ReplicationFactor: 1, Partitions: parts(1, otherInc)},
 		&metadata.CreateTopic{ID: topicI, Name: "__consumer_offsets", Internal: true, ReplicationFactor: 1, Partitions: parts(1, selfInc)},

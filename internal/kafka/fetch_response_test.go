@@ -71,9 +71,9 @@ func drawResponse(r *rand.Rand, version int16) *fetchResponse {
 	}
 	if version >= 16 {
 		for i := range proptest.Int(r, 0, 3) {
-			m.nodes = append(m.nodes, leader{node: karst.BrokerID(i), state: &metadata.BrokerState{
+			m.nodes = append(m.nodes, leader{node: karst.BrokerID(i), state: &metadata.BrokerState{Registration: metadata.Registration{
 				Host: proptest.String(r, 10), Port: anyInt32(r), Rack: proptest.String(r, 5),
-			}})
+			}}})
 		}
 	}
 	for range proptest.Pick(r, []int{0, 1, 2, 4}) {
@@ -166,7 +166,7 @@ func TestFetchResponseIsKmsgsWhenLong(t *testing.T) {
 		r.version = version
 		if r.nodes = nil; version >= 16 {
 			for i := range 150 {
-				r.nodes = append(r.nodes, leader{node: karst.BrokerID(i), state: &metadata.BrokerState{Host: name, Rack: name}})
+				r.nodes = append(r.nodes, leader{node: karst.BrokerID(i), state: &metadata.BrokerState{Registration: metadata.Registration{Host: name, Rack: name}}})
 			}
 		}
 		e := &Encoding{}

@@ -47,7 +47,7 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 	inc := karst.Incarnation(args.number("inc"))
 	switch d.Cmd {
 	case "register":
-		return s.apply(&RegisterBroker{Incarnation: s.img.nextIncarnation, ID: karst.BrokerID(args.number("id"))})
+		return s.apply(&RegisterBroker{Incarnation: s.img.nextIncarnation, Registration: Registration{ID: karst.BrokerID(args.number("id"))}})
 	case "fence":
 		return s.apply(&FenceIncarnation{Incarnation: inc})
 	case "forget":

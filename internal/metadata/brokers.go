@@ -15,16 +15,32 @@ func (r *RegisterBroker) apply(img *Image, d *changes) error {
 	if b, ok := img.LiveBroker(r.ID); ok {
 		return refuse("broker %d is live as incarnation %d", r.ID, b.Incarnation)
 	}
-	for _, v := range []string{r.Rack, r.Host, r.WALURL} {
+	texts := []string{r.Rack, r.Host, r.WALURL, r.Peer}
+	for _, l := range r.Listeners {
+		texts = append(texts, l.Name, l.Host)
+	}
+	for _, v := range texts {
 		if !utf8.ValidString(v) {
 			return refuse("%q is not valid UTF-8", v)
 		}
 	}
 	img.nextIncarnation++
-	img.setBroker(d, &BrokerState{
-		Incarnation: r.Incarnation, ID: r.ID, Rack: r.Rack,
-		Host: r.Host, Port: r.Port, WALURL: r.WALURL, Phase: Live,
-	})
+	img.setBroker(d, &BrokerState{Incarnation: r.Incarnation, Registration: r.Registration, Phase: Live})
+	return nil
+}
+
+func (r *DrainBroker) apply(img *Image, d *changes) error {
+	if r.ID < 0 {
+		return refuse("broker id %d is negative", r.ID)
+	}
+	if r.Drained {
+		img.drained.Insert(r.ID)
+	} else {
+		img.drained.Delete(r.ID)
+	}
+	if b, ok := img.LiveBroker(r.ID); ok {
+		d.incarnations[b.Incarnation] = struct{}{}
+	}
 	return nil
 }
 

@@ -59,7 +59,7 @@ func DecodeRequest(b []byte) (*CommitRequest, error) {
 func decodeRecord(r *pb.Record) (Record, error) {
 	switch k := r.GetKind().(type) {
 	case *pb.Record_RegisterBroker:
-		return decodeRegistration(k.RegisterBroker), nil
+		return decodeRegistration(k.RegisterBroker)
 	case *pb.Record_FenceIncarnation:
 		return &FenceIncarnation{Incarnation: karst.Incarnation(k.FenceIncarnation)}, nil
 	case *pb.Record_CommitRequest:
@@ -85,16 +85,13 @@ func decodeRecord(r *pb.Record) (Record, error) {
 		return &ReleaseHeld{Incarnation: karst.Incarnation(k.ReleaseHeld)}, nil
 	case *pb.Record_SetFeature:
 		return &SetFeature{Name: k.SetFeature.GetName(), Level: k.SetFeature.GetLevel()}, nil
+	case *pb.Record_AssignReplicas:
+		return decodeAssignments(k.AssignReplicas)
+	case *pb.Record_DrainBroker:
+		return &DrainBroker{ID: karst.BrokerID(k.DrainBroker.GetId()), Drained: k.DrainBroker.GetDrained()}, nil
 	default:
 		// Never skipped: an image without it would not be the image (I10).
 		return nil, fmt.Errorf("a kind of record this version does not know (%T)", k)
-	}
-}
-
-func decodeRegistration(m *pb.RegisterBroker) *RegisterBroker {
-	return &RegisterBroker{
-		Incarnation: karst.Incarnation(m.GetIncarnation()), ID: karst.BrokerID(m.GetId()), Rack: m.GetRack(),
-		Host: m.GetHost(), Port: m.GetPort(), WALURL: m.GetWalUrl(),
 	}
 }
 

@@ -44,10 +44,11 @@ func EncodeRequest(r *CommitRequest) []byte {
 func encodeRecord(r Record) *pb.Record {
 	switch r := r.(type) {
 	case *RegisterBroker:
-		return &pb.Record{Kind: &pb.Record_RegisterBroker{RegisterBroker: &pb.RegisterBroker{
-			Incarnation: uint64(r.Incarnation), Id: int32(r.ID), Rack: r.Rack,
-			Host: r.Host, Port: r.Port, WalUrl: r.WALURL,
-		}}}
+		return &pb.Record{Kind: &pb.Record_RegisterBroker{RegisterBroker: encodeRegistration(r.Incarnation, &r.Registration)}}
+	case *AssignReplicas:
+		return &pb.Record{Kind: &pb.Record_AssignReplicas{AssignReplicas: encodeAssignments(r)}}
+	case *DrainBroker:
+		return &pb.Record{Kind: &pb.Record_DrainBroker{DrainBroker: &pb.DrainBroker{Id: int32(r.ID), Drained: r.Drained}}}
 	case *FenceIncarnation:
 		return &pb.Record{Kind: &pb.Record_FenceIncarnation{FenceIncarnation: uint64(r.Incarnation)}}
 	case *CommitRequest:

@@ -24,7 +24,7 @@ func goldenCommit() *Commit {
 	return &Commit{
 		Position: Position{Term: 3, Number: 7}, Predecessor: 0xfeedbeef, Nonce: [16]byte{1, 2, 3},
 		Records: []Record{
-			&RegisterBroker{Incarnation: 1, ID: 0, Rack: "a", Host: "h", Port: 9092, WALURL: "file:///w"},
+			&RegisterBroker{Incarnation: 1, Registration: Registration{ID: 0, Rack: "a", Host: "h", Port: 9092, WALURL: "file:///w"}},
 			&CreateTopic{
 				ID: topicID(1), Name: "t", Internal: true, ReplicationFactor: 3, Configs: map[string]string{"b": "1", "a": "2"},
 				Partitions: []NewPartition{{Leader: 1, Replicas: []karst.BrokerID{0, 2}}},
@@ -48,7 +48,12 @@ func goldenCommit() *Commit {
 				Incarnation: 1, Adopt: true, WALEnd: 9, Held: []ObjectID{walObject(1, 8)},
 				Stopped: []karst.TopicPartition{part(1, 1)},
 			},
-			&RegisterBroker{Incarnation: 2, ID: 1},
+			&RegisterBroker{Incarnation: 2, Registration: Registration{
+				ID: 1, Process: ProcessID{1, 2}, Host: "h", Port: 1, Listeners: []Endpoint{{Name: "A", Host: "h", Port: 1}, {Name: "B", Host: "i", Port: 2}},
+				Peer: "h:3", Supports: 1,
+			}},
+			&AssignReplicas{Assignments: []Assignment{{Partition: part(1, 0), Replicas: []karst.BrokerID{1, 0}}}},
+			&DrainBroker{ID: 1, Drained: true},
 			&PlaceLeaders{Placements: []Placement{{Partition: p, Leader: 2}}},
 		},
 	}

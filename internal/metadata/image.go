@@ -36,6 +36,7 @@ type Image struct {
 	configs    *btree.Map[string, map[string]string]       // of brokers; "" is the default
 	groups     *btree.Map[string, map[string]string]       // configs of groups that have some
 	metrics    *btree.Map[string, map[string]string]       // configs of subscriptions to client metrics
+	drained    *btree.Set[karst.BrokerID]
 	features   map[string]int32
 	leads      map[karst.Incarnation]int // partitions led, by leader
 
@@ -72,6 +73,7 @@ func NewImage(cluster karst.ClusterID) *Image {
 		configs:         new(btree.Map[string, map[string]string]),
 		groups:          new(btree.Map[string, map[string]string]),
 		metrics:         new(btree.Map[string, map[string]string]),
+		drained:         new(btree.Set[karst.BrokerID]),
 		features:        map[string]int32{},
 		leads:           map[karst.Incarnation]int{},
 		nextIncarnation: 1,
@@ -98,7 +100,7 @@ func (i *Image) fork() *Image {
 		topics: i.topics.Copy(), topicIDs: i.topicIDs.Copy(), spelt: i.spelt.Copy(),
 		partitions: i.partitions.Copy(), led: i.led.Copy(), refs: i.refs.Copy(),
 		brokers: i.brokers.Copy(), ended: i.ended.Copy(), configs: i.configs.Copy(),
-		groups: i.groups.Copy(), metrics: i.metrics.Copy(),
+		groups: i.groups.Copy(), metrics: i.metrics.Copy(), drained: i.drained.Copy(),
 		features: maps.Clone(i.features), leads: maps.Clone(i.leads),
 		nextIncarnation: i.nextIncarnation, nextProducer: i.nextProducer,
 	}
@@ -221,6 +223,12 @@ func (i *Image) LiveBroker(id karst.BrokerID) (*BrokerState, bool) {
 	}
 	return nil, false
 }
+
+// Drained reports whether a broker id is to lead nothing.
+func (i *Image) Drained(id karst.BrokerID) bool { return i.drained.Contains(id) }
+
+// DrainedBrokers yields the ids of the brokers that are to lead nothing, in order.
+func (i *Image) DrainedBrokers() iter.Seq[karst.BrokerID] { return i.drained.Scan }
 
 // BrokerConfigs are the explicit dynamic configs of a broker, by its id in
 // decimal; "" is the cluster-wide default. Do not change the map.

@@ -93,7 +93,10 @@ type Claim struct {
 	End    karst.Number // number of the tombstone of the term before; 1 for term 1
 	Check  uint32       // checksum of the last commit before it
 	Broker karst.BrokerID
-	Host   string
+	Host   string // for people
+	// Peer is where the controller answers other brokers, Process which one it is.
+	Peer    string
+	Process ProcessID
 }
 
 func claimName(k karst.Term) string { return fmt.Sprintf("meta/term/%020d", uint64(k)) }
@@ -105,7 +108,7 @@ func CreateClaim(ctx context.Context, st objlog.Store, cluster karst.ClusterID, 
 		Kind: object.Claim, Version: claimVersion, Cluster: cluster,
 		Writer: uint64(k), Number: uint64(k), Nonce: object.NewNonce(),
 	}
-	payload := marshal(&pb.Claim{End: uint64(c.End), Check: c.Check, Broker: int32(c.Broker), Host: c.Host})
+	payload := marshal(&pb.Claim{End: uint64(c.End), Check: c.Check, Broker: int32(c.Broker), Host: c.Host, Peer: c.Peer, Process: c.Process[:]})
 	_, _, ours, err := objlog.CreateNamed(ctx, st, claimName(k), h, payload)
 	return ours, err
 }
@@ -128,7 +131,11 @@ func decodeClaim(name string, payload []byte) (Claim, error) {
 	if err := proto.Unmarshal(payload, &m); err != nil {
 		return Claim{}, &karst.CorruptError{Object: name, Offset: object.HeaderSize, Reason: err.Error()}
 	}
-	return Claim{End: karst.Number(m.End), Check: m.Check, Broker: karst.BrokerID(m.Broker), Host: m.Host}, nil
+	process, err := decodeProcess(m.Process)
+	if err != nil {
+		return Claim{}, &karst.CorruptError{Object: name, Offset: object.HeaderSize, Reason: err.Error()}
+	}
+	return Claim{End: karst.Number(m.End), Check: m.Check, Broker: karst.BrokerID(m.Broker), Host: m.Host, Peer: m.Peer, Process: process}, nil
 }
 
 // TermLog is the log of term k.

@@ -26,11 +26,23 @@ type Record interface {
 // RegisterBroker adds a live incarnation, which must be the image's next one.
 type RegisterBroker struct {
 	Incarnation karst.Incarnation
-	ID          karst.BrokerID
-	Rack        string
-	Host        string
-	Port        int32
-	WALURL      string
+	Registration
+}
+
+// AssignReplicas gives partitions the replicas they show, the preferred leader
+// first. Who leads does not change by it.
+type AssignReplicas struct{ Assignments []Assignment }
+
+// Assignment is one partition of AssignReplicas.
+type Assignment struct {
+	Partition karst.TopicPartition
+	Replicas  []karst.BrokerID // distinct, at least one
+}
+
+// DrainBroker says whether a broker id, live or not, may be given partitions.
+type DrainBroker struct {
+	ID      karst.BrokerID
+	Drained bool
 }
 
 // FenceIncarnation makes a live incarnation fenced: from here on no commit of
@@ -156,6 +168,12 @@ func ApproxSize(r Record) int {
 		return n
 	case *CreatePartitions:
 		return fixed + perPartition*len(r.Partitions)
+	case *AssignReplicas:
+		n := fixed
+		for k := range r.Assignments {
+			n += perPartition + 4*len(r.Assignments[k].Replicas)
+		}
+		return n
 	case *SetConfigs:
 		n := fixed
 		for k, v := range r.Configs {

@@ -11,7 +11,7 @@ func TestReplicas(t *testing.T) {
 	img := NewImage(karst.ClusterID{1})
 	b := NewBatch(img)
 	register := func(inc karst.Incarnation, id karst.BrokerID) {
-		if err := b.Try(&RegisterBroker{Incarnation: inc, ID: id}); err != nil {
+		if err := b.Try(&RegisterBroker{Incarnation: inc, Registration: Registration{ID: id}}); err != nil {
 			t.Fatal(err)
 		}
 	}

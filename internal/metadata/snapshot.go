@@ -68,6 +68,9 @@ func (e *snapshotEncoder) head(i *Image) {
 	p.BrokerConfigs = encodeNamed(i.configs)
 	p.GroupConfigs = encodeNamed(i.groups)
 	p.ClientMetrics = encodeNamed(i.metrics)
+	for id := range i.DrainedBrokers() {
+		p.Drained = append(p.Drained, int32(id))
+	}
 	e.write(p)
 }
 
@@ -86,11 +89,8 @@ func encodeBroker(b *BrokerState) *pb.Broker {
 		held.add(o)
 	}
 	return &pb.Broker{
-		Registration: &pb.RegisterBroker{
-			Incarnation: uint64(b.Incarnation), Id: int32(b.ID), Rack: b.Rack,
-			Host: b.Host, Port: b.Port, WalUrl: b.WALURL,
-		},
-		Phase: uint32(b.Phase), Trim: uint64(b.Trim),
+		Registration: encodeRegistration(b.Incarnation, &b.Registration),
+		Phase:        uint32(b.Phase), Trim: uint64(b.Trim),
 		SettledCounter: uint64(b.Settled.Counter), SettledRequest: b.Settled.Request,
 		Applied: b.Applied, WalEnd: uint64(b.WALEnd), Held: &held.pb,
 	}
@@ -242,11 +242,17 @@ func (d *snapshotDecoder) first(p *pb.SnapshotPart) error {
 	for _, m := range p.ClientMetrics {
 		d.img.metrics.Set(m.GetName(), m.GetConfigs())
 	}
+	for _, id := range p.Drained {
+		d.img.drained.Insert(karst.BrokerID(id))
+	}
 	return nil
 }
 
 func decodeBroker(m *pb.Broker) (*BrokerState, error) {
-	r := decodeRegistration(m.GetRegistration())
+	r, err := decodeRegistration(m.GetRegistration())
+	if err != nil {
+		return nil, err
+	}
 	held, err := decodeObjects(m.GetHeld())
 	if err != nil {
 		return nil, err
@@ -259,7 +265,7 @@ func decodeBroker(m *pb.Broker) (*BrokerState, error) {
 		held = nil
 	}
 	return &BrokerState{
-		Incarnation: r.Incarnation, ID: r.ID, Rack: r.Rack, Host: r.Host, Port: r.Port, WALURL: r.WALURL,
+		Incarnation: r.Incarnation, Registration: r.Registration,
 		Phase: Phase(phase), Trim: karst.Number(m.GetTrim()),
 		Settled: Settled{Counter: karst.Number(m.GetSettledCounter()), Request: m.GetSettledRequest()},
 		Applied: m.GetApplied(), WALEnd: karst.Number(m.GetWalEnd()), Held: held,

@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"cmp"
+	"crypto/rand"
 	"fmt"
 
 	"github.com/karst-io/karst"
@@ -120,17 +121,54 @@ const (
 // BrokerState is one incarnation of a broker. Immutable.
 type BrokerState struct {
 	Incarnation karst.Incarnation
-	ID          karst.BrokerID
-	Rack        string
-	Host        string // advertised to clients
-	Port        int32
-	WALURL      string // "" when the WAL shares the data store
-	Phase       Phase
-	Trim        karst.Number // WAL numbers at or below are trimmed
-	Settled     Settled
-	Applied     []uint64     // requests above Settled.Request that were applied, ascending
-	WALEnd      karst.Number // number of the tombstone that ended its WAL; 0: not adopted, or unknown
-	Held        []ObjectID   // WAL objects that stopped partitions may need
+	Registration
+	Phase   Phase
+	Trim    karst.Number // WAL numbers at or below are trimmed
+	Settled Settled
+	Applied []uint64     // requests above Settled.Request that were applied, ascending
+	WALEnd  karst.Number // number of the tombstone that ended its WAL; 0: not adopted, or unknown
+	Held    []ObjectID   // WAL objects that stopped partitions may need
+}
+
+// Registration is what a broker says of itself.
+type Registration struct {
+	ID      karst.BrokerID
+	Process ProcessID // which process; zero is unknown
+	Rack    string
+	Host    string // of the first listener, as clients are told
+	Port    int32
+	// Listeners are all of them by name, if they have names.
+	Listeners []Endpoint
+	Peer      string // HOST:PORT where it answers other brokers; "" nowhere
+	WALURL    string // "" when the WAL shares the data store
+	Supports  int32  // highest level of metadata.version it reads
+}
+
+// ProcessID tells processes apart, which may register many incarnations.
+type ProcessID [16]byte
+
+// NewProcessID draws one.
+func NewProcessID() (p ProcessID) {
+	rand.Read(p[:]) // never fails
+	return p
+}
+
+// Endpoint is the address of a listener that clients are told.
+type Endpoint struct {
+	Name string
+	Host string
+	Port int32
+}
+
+// At is the address that clients are told who came through the listener of
+// a name; that of the first listener if the broker has none of that name.
+func (r *Registration) At(listener string) (host string, port int32) {
+	for _, l := range r.Listeners {
+		if l.Name == listener {
+			return l.Host, l.Port
+		}
+	}
+	return r.Host, r.Port
 }
 
 // Settled is what an incarnation will never name again (I9).

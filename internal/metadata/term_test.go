@@ -58,7 +58,7 @@ func TestUnreadableCommitIsUnknown(t *testing.T) {
 	r := newReplica(t, st)
 	term := takeOver(t, r)
 	b := NewBatch(r.Image())
-	must(t, b.Try(&RegisterBroker{Incarnation: 1, ID: 1, Host: "h"}))
+	must(t, b.Try(&RegisterBroker{Incarnation: 1, Registration: Registration{ID: 1, Host: "h"}}))
 	st.on = true
 	if err := term.Commit(t.Context(), b); !errors.Is(err, ErrLost) || !errors.Is(err, objlog.ErrUnknown) {
 		t.Errorf("got %v, want ErrLost and ErrUnknown", err)
@@ -85,7 +85,7 @@ func register(t testing.TB, r *Replica, term *Term, n int) {
 	for range n {
 		b := NewBatch(r.Image())
 		inc := r.Image().nextIncarnation
-		must(t, b.Try(&RegisterBroker{Incarnation: inc, ID: karst.BrokerID(inc), Host: fmt.Sprint(inc)}))
+		must(t, b.Try(&RegisterBroker{Incarnation: inc, Registration: Registration{ID: karst.BrokerID(inc), Host: fmt.Sprint(inc)}}))
 		must(t, term.Commit(t.Context(), b))
 	}
 }

@@ -106,6 +106,27 @@ func (r *PlaceLeaders) apply(img *Image, d *changes) error {
 	return nil
 }
 
+func (r *AssignReplicas) apply(img *Image, d *changes) error {
+	for _, a := range r.Assignments {
+		p, ok := img.Partition(a.Partition)
+		if !ok {
+			return karst.UnknownTopic.Errorf("no partition %s", a.Partition)
+		}
+		if len(a.Replicas) == 0 {
+			return karst.InvalidAssignment.Errorf("%s is assigned no replicas", a.Partition)
+		}
+		for n, id := range a.Replicas {
+			if id < 0 || slices.Contains(a.Replicas[:n], id) {
+				return karst.InvalidAssignment.Errorf("%s is assigned replica %d twice, or it is none", a.Partition, id)
+			}
+		}
+		next := *p
+		next.Replicas = slices.Clone(a.Replicas)
+		img.setPartition(d, p, &next)
+	}
+	return nil
+}
+
 // checkConfigs refuses strings that a commit cannot hold: they come from
 // clients as they are.
 func checkConfigs(m map[string]string) error {

@@ -43,12 +43,19 @@ func (w *world) once(n int) bool { return w.rng.IntN(n) == 0 }
 
 func (w *world) record() Record {
 	inc := karst.Incarnation(w.draw(0, int(w.img.nextIncarnation)))
-	switch w.rng.IntN(20) {
+	switch w.rng.IntN(22) {
 	case 0, 1:
 		return &RegisterBroker{
-			Incarnation: w.img.nextIncarnation, ID: karst.BrokerID(w.draw(0, 3)),
-			Rack: "r", Host: "h", Port: 9092, WALURL: fmt.Sprint("mem://", inc),
+			Incarnation: w.img.nextIncarnation, Registration: Registration{
+				ID: karst.BrokerID(w.draw(0, 3)), Process: ProcessID{byte(inc), 1}, Rack: "r", Host: "h", Port: 9092,
+				Listeners: []Endpoint{{Name: "A", Host: "h", Port: 9092}, {Name: "B", Host: "g", Port: 1}},
+				Peer:      "h:1", WALURL: fmt.Sprint("mem://", inc), Supports: 1,
+			},
 		}
+	case 21:
+		return &DrainBroker{ID: karst.BrokerID(w.draw(0, 3)), Drained: w.once(2)}
+	case 20:
+		return &AssignReplicas{Assignments: []Assignment{{Partition: w.anyPartition(), Replicas: []karst.BrokerID{karst.BrokerID(w.draw(0, 3)), 7}}}}
 	case 2:
 		return &FenceIncarnation{Incarnation: inc}
 	case 3, 4:

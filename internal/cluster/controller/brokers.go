@@ -16,14 +16,8 @@ const AssignID karst.BrokerID = -1
 // producerBlock is how many producer ids are handed out at once.
 const producerBlock = 1000
 
-// Registration asks for an incarnation.
-type Registration struct {
-	ID     karst.BrokerID // or AssignID
-	Rack   string
-	Host   string
-	Port   int32
-	WALURL string
-}
+// Registration asks for an incarnation; its ID may be AssignID.
+type Registration = metadata.Registration
 
 // Register commits a new incarnation of a broker and fences, in the same
 // commit, every live incarnation with the same broker id.
@@ -43,10 +37,10 @@ func (c *Controller) Register(ctx context.Context, r Registration) (karst.Incarn
 				records = append(records, &metadata.FenceIncarnation{Incarnation: b.Incarnation})
 			}
 		}
+		r := r
+		r.ID = id
 		inc = img.NextIncarnation()
-		return append(records, &metadata.RegisterBroker{
-			Incarnation: inc, ID: id, Rack: r.Rack, Host: r.Host, Port: r.Port, WALURL: r.WALURL,
-		}), nil
+		return append(records, &metadata.RegisterBroker{Incarnation: inc, Registration: r}), nil
 	})
 	if err != nil {
 		return 0, err

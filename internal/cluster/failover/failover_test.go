@@ -53,8 +53,8 @@ func newCluster(t *testing.T, partitions int) *cluster {
 		create.Partitions = append(create.Partitions, metadata.NewPartition{Leader: dead})
 	}
 	err := c.commit(
-		&metadata.RegisterBroker{Incarnation: dead, ID: 1},
-		&metadata.RegisterBroker{Incarnation: heir, ID: 2},
+		&metadata.RegisterBroker{Incarnation: dead, Registration: metadata.Registration{ID: 1}},
+		&metadata.RegisterBroker{Incarnation: heir, Registration: metadata.Registration{ID: 2}},
 		create)
 	if err != nil {
 		t.Fatal(err)
@@ -502,7 +502,7 @@ func TestRecover(t *testing.T) {
 		b := c.broker(t, c.st)
 		durable(t, b.produce(0, 0))
 		b.stop()
-		if err := c.commit(&metadata.FenceIncarnation{Incarnation: heir}, &metadata.RegisterBroker{Incarnation: 3, ID: 2}); err != nil {
+		if err := c.commit(&metadata.FenceIncarnation{Incarnation: heir}, &metadata.RegisterBroker{Incarnation: 3, Registration: metadata.Registration{ID: 2}}); err != nil {
 			t.Fatal(err)
 		}
 		d := c.deps(c.st)

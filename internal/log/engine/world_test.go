@@ -96,7 +96,7 @@ func newWorld(t *testing.T, partitions int, cfg engine.Config, rules record.Rule
 	for range partitions {
 		create.Partitions = append(create.Partitions, metadata.NewPartition{Leader: self, Replicas: []karst.BrokerID{1}})
 	}
-	if err := w.commit(&metadata.RegisterBroker{Incarnation: self, ID: 1, Host: "h", Port: 1}, create); err != nil {
+	if err := w.commit(&metadata.RegisterBroker{Incarnation: self, Registration: metadata.Registration{ID: 1, Host: "h", Port: 1}}, create); err != nil {
 		t.Fatal(err)
 	}
 	log := &objlog.Log{Store: w.bucket, Folder: "wal/00000000000000000001", Cluster: cluster, Writer: uint64(self)}

@@ -61,7 +61,7 @@ func newWorld(t testing.TB, c Config) *world {
 		starts: map[karst.TopicPartition]karst.Offset{}, next: map[karst.TopicPartition]karst.Offset{},
 	}
 	w.put = w.data
-	w.must(&metadata.RegisterBroker{Incarnation: 1}, &metadata.RegisterBroker{Incarnation: 2, ID: 1})
+	w.must(&metadata.RegisterBroker{Incarnation: 1}, &metadata.RegisterBroker{Incarnation: 2, Registration: metadata.Registration{ID: 1}})
 	for name, id := range map[string]karst.TopicID{"a": topicA, "b": topicB} {
 		np := metadata.NewPartition{Leader: 1}
 		w.must(&metadata.CreateTopic{ID: id, Name: name, Partitions: []metadata.NewPartition{np, np, np}})

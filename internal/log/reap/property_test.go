@@ -62,7 +62,7 @@ func (c *chaos) step(rs ...metadata.Record) error {
 
 func (c *chaos) join() {
 	inc := c.next
-	if c.step(&metadata.RegisterBroker{Incarnation: inc, ID: karst.BrokerID(inc)}) != nil {
+	if c.step(&metadata.RegisterBroker{Incarnation: inc, Registration: metadata.Registration{ID: karst.BrokerID(inc)}}) != nil {
 		return
 	}
 	c.next++

@@ -95,7 +95,7 @@ func TestUploadInFlightStays(t *testing.T) {
 func TestAdoptedWALGoesButItsTombstone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.must(&metadata.RegisterBroker{Incarnation: 2, ID: 1})
+		w.must(&metadata.RegisterBroker{Incarnation: 2, Registration: metadata.Registration{ID: 1}})
 		r := w.reaper(Config{SweepDelay: 1000 * time.Hour}, 2)
 		for n := range karst.Number(3) {
 			w.segment(walObject(1, n+1))
@@ -123,7 +123,7 @@ func TestAdoptedWALGoesButItsTombstone(t *testing.T) {
 func TestTombstoneByItsHeaderStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.must(&metadata.RegisterBroker{Incarnation: 2, ID: 1}, &metadata.FenceIncarnation{Incarnation: 1})
+		w.must(&metadata.RegisterBroker{Incarnation: 2, Registration: metadata.Registration{ID: 1}}, &metadata.FenceIncarnation{Incarnation: 1})
 		r := w.reaper(Config{}, 2)
 		w.put(walObject(1, 3).Name(), object.Tombstone, 7)
 		if err := w.data.Put(t.Context(), walObject(1, 4).Name(), store.Bytes(make([]byte, 200))); err != nil {
@@ -243,7 +243,7 @@ func TestTooManyCandidatesAreSwept(t *testing.T) {
 func TestEmptiedClusterDrains(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.must(&metadata.RegisterBroker{Incarnation: 2, ID: 1}, &metadata.RegisterBroker{Incarnation: 3, ID: 2})
+		w.must(&metadata.RegisterBroker{Incarnation: 2, Registration: metadata.Registration{ID: 1}}, &metadata.RegisterBroker{Incarnation: 3, Registration: metadata.Registration{ID: 2}})
 		a, b := w.reaper(Config{}, 2), w.reaper(Config{}, 3)
 		for n := range karst.Number(5) {
 			w.segment(walObject(1, n+1))

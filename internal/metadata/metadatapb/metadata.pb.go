@@ -76,7 +76,7 @@ func (x SetConfigs_Resource) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SetConfigs_Resource.Descriptor instead.
 func (SetConfigs_Resource) EnumDescriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{8, 0}
+	return file_metadata_proto_rawDescGZIP(), []int{12, 0}
 }
 
 // ClusterInfo is the payload of the cluster object.
@@ -131,6 +131,8 @@ type Claim struct {
 	Check         uint32                 `protobuf:"fixed32,2,opt,name=check,proto3" json:"check,omitempty"`  // checksum of the last commit before it, 0 if none ever
 	Broker        int32                  `protobuf:"varint,3,opt,name=broker,proto3" json:"broker,omitempty"` // who claimed, for people
 	Host          string                 `protobuf:"bytes,4,opt,name=host,proto3" json:"host,omitempty"`
+	Peer          string                 `protobuf:"bytes,5,opt,name=peer,proto3" json:"peer,omitempty"`       // where the controller answers other brokers, HOST:PORT
+	Process       []byte                 `protobuf:"bytes,6,opt,name=process,proto3" json:"process,omitempty"` // which process it is
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -191,6 +193,20 @@ func (x *Claim) GetHost() string {
 		return x.Host
 	}
 	return ""
+}
+
+func (x *Claim) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *Claim) GetProcess() []byte {
+	if x != nil {
+		return x.Process
+	}
+	return nil
 }
 
 // Commit is the payload of meta/log/<k>/<number>.
@@ -286,6 +302,8 @@ type Record struct {
 	//	*Record_ForgetIncarnation
 	//	*Record_ReleaseHeld
 	//	*Record_SetFeature
+	//	*Record_AssignReplicas
+	//	*Record_DrainBroker
 	Kind          isRecord_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -436,6 +454,24 @@ func (x *Record) GetSetFeature() *SetFeature {
 	return nil
 }
 
+func (x *Record) GetAssignReplicas() *AssignReplicas {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_AssignReplicas); ok {
+			return x.AssignReplicas
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetDrainBroker() *DrainBroker {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_DrainBroker); ok {
+			return x.DrainBroker
+		}
+	}
+	return nil
+}
+
 type isRecord_Kind interface {
 	isRecord_Kind()
 }
@@ -488,6 +524,14 @@ type Record_SetFeature struct {
 	SetFeature *SetFeature `protobuf:"bytes,12,opt,name=set_feature,json=setFeature,proto3,oneof"`
 }
 
+type Record_AssignReplicas struct {
+	AssignReplicas *AssignReplicas `protobuf:"bytes,13,opt,name=assign_replicas,json=assignReplicas,proto3,oneof"`
+}
+
+type Record_DrainBroker struct {
+	DrainBroker *DrainBroker `protobuf:"bytes,14,opt,name=drain_broker,json=drainBroker,proto3,oneof"`
+}
+
 func (*Record_RegisterBroker) isRecord_Kind() {}
 
 func (*Record_FenceIncarnation) isRecord_Kind() {}
@@ -512,6 +556,10 @@ func (*Record_ReleaseHeld) isRecord_Kind() {}
 
 func (*Record_SetFeature) isRecord_Kind() {}
 
+func (*Record_AssignReplicas) isRecord_Kind() {}
+
+func (*Record_DrainBroker) isRecord_Kind() {}
+
 type RegisterBroker struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Incarnation   uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
@@ -520,6 +568,10 @@ type RegisterBroker struct {
 	Host          string                 `protobuf:"bytes,4,opt,name=host,proto3" json:"host,omitempty"`
 	Port          int32                  `protobuf:"varint,5,opt,name=port,proto3" json:"port,omitempty"`
 	WalUrl        string                 `protobuf:"bytes,6,opt,name=wal_url,json=walUrl,proto3" json:"wal_url,omitempty"`
+	Process       []byte                 `protobuf:"bytes,7,opt,name=process,proto3" json:"process,omitempty"`     // 16 random bytes of the process
+	Peer          string                 `protobuf:"bytes,8,opt,name=peer,proto3" json:"peer,omitempty"`           // where it answers other brokers, HOST:PORT
+	Listeners     []*Listener            `protobuf:"bytes,9,rep,name=listeners,proto3" json:"listeners,omitempty"` // those with a name; host and port are the first one's
+	Supports      int32                  `protobuf:"varint,10,opt,name=supports,proto3" json:"supports,omitempty"` // the highest level of metadata.version it reads
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -596,6 +648,261 @@ func (x *RegisterBroker) GetWalUrl() string {
 	return ""
 }
 
+func (x *RegisterBroker) GetProcess() []byte {
+	if x != nil {
+		return x.Process
+	}
+	return nil
+}
+
+func (x *RegisterBroker) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *RegisterBroker) GetListeners() []*Listener {
+	if x != nil {
+		return x.Listeners
+	}
+	return nil
+}
+
+func (x *RegisterBroker) GetSupports() int32 {
+	if x != nil {
+		return x.Supports
+	}
+	return 0
+}
+
+type Listener struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Host          string                 `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
+	Port          int32                  `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Listener) Reset() {
+	*x = Listener{}
+	mi := &file_metadata_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Listener) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Listener) ProtoMessage() {}
+
+func (x *Listener) ProtoReflect() protoreflect.Message {
+	mi := &file_metadata_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Listener.ProtoReflect.Descriptor instead.
+func (*Listener) Descriptor() ([]byte, []int) {
+	return file_metadata_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Listener) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Listener) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *Listener) GetPort() int32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+// AssignReplicas gives partitions the replicas they are to show, the preferred
+// leader first.
+type AssignReplicas struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Topics        [][]byte               `protobuf:"bytes,1,rep,name=topics,proto3" json:"topics,omitempty"`
+	Assignments   []*Assignment          `protobuf:"bytes,2,rep,name=assignments,proto3" json:"assignments,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AssignReplicas) Reset() {
+	*x = AssignReplicas{}
+	mi := &file_metadata_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AssignReplicas) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AssignReplicas) ProtoMessage() {}
+
+func (x *AssignReplicas) ProtoReflect() protoreflect.Message {
+	mi := &file_metadata_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AssignReplicas.ProtoReflect.Descriptor instead.
+func (*AssignReplicas) Descriptor() ([]byte, []int) {
+	return file_metadata_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *AssignReplicas) GetTopics() [][]byte {
+	if x != nil {
+		return x.Topics
+	}
+	return nil
+}
+
+func (x *AssignReplicas) GetAssignments() []*Assignment {
+	if x != nil {
+		return x.Assignments
+	}
+	return nil
+}
+
+type Assignment struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Topic         uint32                 `protobuf:"varint,1,opt,name=topic,proto3" json:"topic,omitempty"` // index into topics
+	Partition     int32                  `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
+	Replicas      []int32                `protobuf:"varint,3,rep,packed,name=replicas,proto3" json:"replicas,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Assignment) Reset() {
+	*x = Assignment{}
+	mi := &file_metadata_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Assignment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Assignment) ProtoMessage() {}
+
+func (x *Assignment) ProtoReflect() protoreflect.Message {
+	mi := &file_metadata_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
+func (*Assignment) Descriptor() ([]byte, []int) {
+	return file_metadata_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Assignment) GetTopic() uint32 {
+	if x != nil {
+		return x.Topic
+	}
+	return 0
+}
+
+func (x *Assignment) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *Assignment) GetReplicas() []int32 {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
+// DrainBroker says whether a broker id may lead partitions.
+type DrainBroker struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Drained       bool                   `protobuf:"varint,2,opt,name=drained,proto3" json:"drained,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainBroker) Reset() {
+	*x = DrainBroker{}
+	mi := &file_metadata_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainBroker) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainBroker) ProtoMessage() {}
+
+func (x *DrainBroker) ProtoReflect() protoreflect.Message {
+	mi := &file_metadata_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainBroker.ProtoReflect.Descriptor instead.
+func (*DrainBroker) Descriptor() ([]byte, []int) {
+	return file_metadata_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *DrainBroker) GetId() int32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *DrainBroker) GetDrained() bool {
+	if x != nil {
+		return x.Drained
+	}
+	return false
+}
+
 type CreateTopic struct {
 	state             protoimpl.MessageState `protogen:"open.v1"`
 	Id                []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -610,7 +917,7 @@ type CreateTopic struct {
 
 func (x *CreateTopic) Reset() {
 	*x = CreateTopic{}
-	mi := &file_metadata_proto_msgTypes[5]
+	mi := &file_metadata_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -622,7 +929,7 @@ func (x *CreateTopic) String() string {
 func (*CreateTopic) ProtoMessage() {}
 
 func (x *CreateTopic) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[5]
+	mi := &file_metadata_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -635,7 +942,7 @@ func (x *CreateTopic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTopic.ProtoReflect.Descriptor instead.
 func (*CreateTopic) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{5}
+	return file_metadata_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CreateTopic) GetId() []byte {
@@ -690,7 +997,7 @@ type NewPartition struct {
 
 func (x *NewPartition) Reset() {
 	*x = NewPartition{}
-	mi := &file_metadata_proto_msgTypes[6]
+	mi := &file_metadata_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -702,7 +1009,7 @@ func (x *NewPartition) String() string {
 func (*NewPartition) ProtoMessage() {}
 
 func (x *NewPartition) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[6]
+	mi := &file_metadata_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -715,7 +1022,7 @@ func (x *NewPartition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewPartition.ProtoReflect.Descriptor instead.
 func (*NewPartition) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{6}
+	return file_metadata_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *NewPartition) GetLeader() uint64 {
@@ -742,7 +1049,7 @@ type CreatePartitions struct {
 
 func (x *CreatePartitions) Reset() {
 	*x = CreatePartitions{}
-	mi := &file_metadata_proto_msgTypes[7]
+	mi := &file_metadata_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -754,7 +1061,7 @@ func (x *CreatePartitions) String() string {
 func (*CreatePartitions) ProtoMessage() {}
 
 func (x *CreatePartitions) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[7]
+	mi := &file_metadata_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -767,7 +1074,7 @@ func (x *CreatePartitions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreatePartitions.ProtoReflect.Descriptor instead.
 func (*CreatePartitions) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{7}
+	return file_metadata_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CreatePartitions) GetId() []byte {
@@ -796,7 +1103,7 @@ type SetConfigs struct {
 
 func (x *SetConfigs) Reset() {
 	*x = SetConfigs{}
-	mi := &file_metadata_proto_msgTypes[8]
+	mi := &file_metadata_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -808,7 +1115,7 @@ func (x *SetConfigs) String() string {
 func (*SetConfigs) ProtoMessage() {}
 
 func (x *SetConfigs) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[8]
+	mi := &file_metadata_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -821,7 +1128,7 @@ func (x *SetConfigs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetConfigs.ProtoReflect.Descriptor instead.
 func (*SetConfigs) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{8}
+	return file_metadata_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SetConfigs) GetResource() SetConfigs_Resource {
@@ -862,7 +1169,7 @@ type AllocateProducerIDs struct {
 
 func (x *AllocateProducerIDs) Reset() {
 	*x = AllocateProducerIDs{}
-	mi := &file_metadata_proto_msgTypes[9]
+	mi := &file_metadata_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -874,7 +1181,7 @@ func (x *AllocateProducerIDs) String() string {
 func (*AllocateProducerIDs) ProtoMessage() {}
 
 func (x *AllocateProducerIDs) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[9]
+	mi := &file_metadata_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -887,7 +1194,7 @@ func (x *AllocateProducerIDs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllocateProducerIDs.ProtoReflect.Descriptor instead.
 func (*AllocateProducerIDs) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{9}
+	return file_metadata_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AllocateProducerIDs) GetFirst() int64 {
@@ -917,7 +1224,7 @@ type PlaceLeaders struct {
 
 func (x *PlaceLeaders) Reset() {
 	*x = PlaceLeaders{}
-	mi := &file_metadata_proto_msgTypes[10]
+	mi := &file_metadata_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -929,7 +1236,7 @@ func (x *PlaceLeaders) String() string {
 func (*PlaceLeaders) ProtoMessage() {}
 
 func (x *PlaceLeaders) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[10]
+	mi := &file_metadata_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -942,7 +1249,7 @@ func (x *PlaceLeaders) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceLeaders.ProtoReflect.Descriptor instead.
 func (*PlaceLeaders) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{10}
+	return file_metadata_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PlaceLeaders) GetTopics() [][]byte {
@@ -983,7 +1290,7 @@ type SetFeature struct {
 
 func (x *SetFeature) Reset() {
 	*x = SetFeature{}
-	mi := &file_metadata_proto_msgTypes[11]
+	mi := &file_metadata_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -995,7 +1302,7 @@ func (x *SetFeature) String() string {
 func (*SetFeature) ProtoMessage() {}
 
 func (x *SetFeature) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[11]
+	mi := &file_metadata_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1008,7 +1315,7 @@ func (x *SetFeature) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetFeature.ProtoReflect.Descriptor instead.
 func (*SetFeature) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{11}
+	return file_metadata_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SetFeature) GetName() string {
@@ -1038,7 +1345,7 @@ type Objects struct {
 
 func (x *Objects) Reset() {
 	*x = Objects{}
-	mi := &file_metadata_proto_msgTypes[12]
+	mi := &file_metadata_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1050,7 +1357,7 @@ func (x *Objects) String() string {
 func (*Objects) ProtoMessage() {}
 
 func (x *Objects) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[12]
+	mi := &file_metadata_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1063,7 +1370,7 @@ func (x *Objects) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Objects.ProtoReflect.Descriptor instead.
 func (*Objects) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{12}
+	return file_metadata_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Objects) GetKind() []uint32 {
@@ -1106,7 +1413,7 @@ type Sources struct {
 
 func (x *Sources) Reset() {
 	*x = Sources{}
-	mi := &file_metadata_proto_msgTypes[13]
+	mi := &file_metadata_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1118,7 +1425,7 @@ func (x *Sources) String() string {
 func (*Sources) ProtoMessage() {}
 
 func (x *Sources) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[13]
+	mi := &file_metadata_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1131,7 +1438,7 @@ func (x *Sources) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sources.ProtoReflect.Descriptor instead.
 func (*Sources) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{13}
+	return file_metadata_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Sources) GetObject() []uint32 {
@@ -1218,7 +1525,7 @@ type StateRef struct {
 
 func (x *StateRef) Reset() {
 	*x = StateRef{}
-	mi := &file_metadata_proto_msgTypes[14]
+	mi := &file_metadata_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1230,7 +1537,7 @@ func (x *StateRef) String() string {
 func (*StateRef) ProtoMessage() {}
 
 func (x *StateRef) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[14]
+	mi := &file_metadata_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1243,7 +1550,7 @@ func (x *StateRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateRef.ProtoReflect.Descriptor instead.
 func (*StateRef) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{14}
+	return file_metadata_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StateRef) GetObject() uint32 {
@@ -1310,7 +1617,7 @@ type CommitRequest struct {
 
 func (x *CommitRequest) Reset() {
 	*x = CommitRequest{}
-	mi := &file_metadata_proto_msgTypes[15]
+	mi := &file_metadata_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1322,7 +1629,7 @@ func (x *CommitRequest) String() string {
 func (*CommitRequest) ProtoMessage() {}
 
 func (x *CommitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[15]
+	mi := &file_metadata_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1335,7 +1642,7 @@ func (x *CommitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitRequest.ProtoReflect.Descriptor instead.
 func (*CommitRequest) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{15}
+	return file_metadata_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CommitRequest) GetIncarnation() uint64 {
@@ -1453,7 +1760,7 @@ type Range struct {
 
 func (x *Range) Reset() {
 	*x = Range{}
-	mi := &file_metadata_proto_msgTypes[16]
+	mi := &file_metadata_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1465,7 +1772,7 @@ func (x *Range) String() string {
 func (*Range) ProtoMessage() {}
 
 func (x *Range) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[16]
+	mi := &file_metadata_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1478,7 +1785,7 @@ func (x *Range) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Range.ProtoReflect.Descriptor instead.
 func (*Range) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{16}
+	return file_metadata_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Range) GetTopic() uint32 {
@@ -1559,13 +1866,14 @@ type SnapshotPart struct {
 	Ended         []*Ended               `protobuf:"bytes,9,rep,name=ended,proto3" json:"ended,omitempty"`
 	GroupConfigs  []*BrokerConfigs       `protobuf:"bytes,10,rep,name=group_configs,json=groupConfigs,proto3" json:"group_configs,omitempty"`
 	ClientMetrics []*BrokerConfigs       `protobuf:"bytes,11,rep,name=client_metrics,json=clientMetrics,proto3" json:"client_metrics,omitempty"`
+	Drained       []int32                `protobuf:"varint,12,rep,packed,name=drained,proto3" json:"drained,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SnapshotPart) Reset() {
 	*x = SnapshotPart{}
-	mi := &file_metadata_proto_msgTypes[17]
+	mi := &file_metadata_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1577,7 +1885,7 @@ func (x *SnapshotPart) String() string {
 func (*SnapshotPart) ProtoMessage() {}
 
 func (x *SnapshotPart) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[17]
+	mi := &file_metadata_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1590,7 +1898,7 @@ func (x *SnapshotPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotPart.ProtoReflect.Descriptor instead.
 func (*SnapshotPart) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{17}
+	return file_metadata_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SnapshotPart) GetHead() *SnapshotHead {
@@ -1670,6 +1978,13 @@ func (x *SnapshotPart) GetClientMetrics() []*BrokerConfigs {
 	return nil
 }
 
+func (x *SnapshotPart) GetDrained() []int32 {
+	if x != nil {
+		return x.Drained
+	}
+	return nil
+}
+
 type SnapshotHead struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
 	Term            uint64                 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
@@ -1686,7 +2001,7 @@ type SnapshotHead struct {
 
 func (x *SnapshotHead) Reset() {
 	*x = SnapshotHead{}
-	mi := &file_metadata_proto_msgTypes[18]
+	mi := &file_metadata_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1698,7 +2013,7 @@ func (x *SnapshotHead) String() string {
 func (*SnapshotHead) ProtoMessage() {}
 
 func (x *SnapshotHead) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[18]
+	mi := &file_metadata_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1711,7 +2026,7 @@ func (x *SnapshotHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHead.ProtoReflect.Descriptor instead.
 func (*SnapshotHead) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{18}
+	return file_metadata_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SnapshotHead) GetTerm() uint64 {
@@ -1786,7 +2101,7 @@ type Broker struct {
 
 func (x *Broker) Reset() {
 	*x = Broker{}
-	mi := &file_metadata_proto_msgTypes[19]
+	mi := &file_metadata_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1798,7 +2113,7 @@ func (x *Broker) String() string {
 func (*Broker) ProtoMessage() {}
 
 func (x *Broker) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[19]
+	mi := &file_metadata_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1811,7 +2126,7 @@ func (x *Broker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Broker.ProtoReflect.Descriptor instead.
 func (*Broker) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{19}
+	return file_metadata_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Broker) GetRegistration() *RegisterBroker {
@@ -1880,7 +2195,7 @@ type Ended struct {
 
 func (x *Ended) Reset() {
 	*x = Ended{}
-	mi := &file_metadata_proto_msgTypes[20]
+	mi := &file_metadata_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1892,7 +2207,7 @@ func (x *Ended) String() string {
 func (*Ended) ProtoMessage() {}
 
 func (x *Ended) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[20]
+	mi := &file_metadata_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1905,7 +2220,7 @@ func (x *Ended) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ended.ProtoReflect.Descriptor instead.
 func (*Ended) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{20}
+	return file_metadata_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Ended) GetIncarnation() uint64 {
@@ -1936,7 +2251,7 @@ type Topic struct {
 
 func (x *Topic) Reset() {
 	*x = Topic{}
-	mi := &file_metadata_proto_msgTypes[21]
+	mi := &file_metadata_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1948,7 +2263,7 @@ func (x *Topic) String() string {
 func (*Topic) ProtoMessage() {}
 
 func (x *Topic) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[21]
+	mi := &file_metadata_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1961,7 +2276,7 @@ func (x *Topic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Topic.ProtoReflect.Descriptor instead.
 func (*Topic) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{21}
+	return file_metadata_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Topic) GetId() []byte {
@@ -2018,7 +2333,7 @@ type BrokerConfigs struct {
 
 func (x *BrokerConfigs) Reset() {
 	*x = BrokerConfigs{}
-	mi := &file_metadata_proto_msgTypes[22]
+	mi := &file_metadata_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2030,7 +2345,7 @@ func (x *BrokerConfigs) String() string {
 func (*BrokerConfigs) ProtoMessage() {}
 
 func (x *BrokerConfigs) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[22]
+	mi := &file_metadata_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2043,7 +2358,7 @@ func (x *BrokerConfigs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BrokerConfigs.ProtoReflect.Descriptor instead.
 func (*BrokerConfigs) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{22}
+	return file_metadata_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *BrokerConfigs) GetName() string {
@@ -2081,7 +2396,7 @@ type PartitionEntry struct {
 
 func (x *PartitionEntry) Reset() {
 	*x = PartitionEntry{}
-	mi := &file_metadata_proto_msgTypes[23]
+	mi := &file_metadata_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2093,7 +2408,7 @@ func (x *PartitionEntry) String() string {
 func (*PartitionEntry) ProtoMessage() {}
 
 func (x *PartitionEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[23]
+	mi := &file_metadata_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2106,7 +2421,7 @@ func (x *PartitionEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionEntry.ProtoReflect.Descriptor instead.
 func (*PartitionEntry) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{23}
+	return file_metadata_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PartitionEntry) GetTopic() uint32 {
@@ -2206,18 +2521,20 @@ const file_metadata_proto_rawDesc = "" +
 	"\n" +
 	"\x0emetadata.proto\x12\x11karst.metadata.v1\"%\n" +
 	"\vClusterInfo\x12\x16\n" +
-	"\x06format\x18\x01 \x01(\rR\x06format\"[\n" +
+	"\x06format\x18\x01 \x01(\rR\x06format\"\x89\x01\n" +
 	"\x05Claim\x12\x10\n" +
 	"\x03end\x18\x01 \x01(\x06R\x03end\x12\x14\n" +
 	"\x05check\x18\x02 \x01(\aR\x05check\x12\x16\n" +
 	"\x06broker\x18\x03 \x01(\x05R\x06broker\x12\x12\n" +
-	"\x04host\x18\x04 \x01(\tR\x04host\"\xa1\x01\n" +
+	"\x04host\x18\x04 \x01(\tR\x04host\x12\x12\n" +
+	"\x04peer\x18\x05 \x01(\tR\x04peer\x12\x18\n" +
+	"\aprocess\x18\x06 \x01(\fR\aprocess\"\xa1\x01\n" +
 	"\x06Commit\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\x12 \n" +
 	"\vpredecessor\x18\x03 \x01(\aR\vpredecessor\x12\x14\n" +
 	"\x05nonce\x18\x04 \x01(\fR\x05nonce\x123\n" +
-	"\arecords\x18\x05 \x03(\v2\x19.karst.metadata.v1.RecordR\arecords\"\x96\x06\n" +
+	"\arecords\x18\x05 \x03(\v2\x19.karst.metadata.v1.RecordR\arecords\"\xa9\a\n" +
 	"\x06Record\x12L\n" +
 	"\x0fregister_broker\x18\x01 \x01(\v2!.karst.metadata.v1.RegisterBrokerH\x00R\x0eregisterBroker\x12-\n" +
 	"\x11fence_incarnation\x18\x02 \x01(\x04H\x00R\x10fenceIncarnation\x12I\n" +
@@ -2233,15 +2550,37 @@ const file_metadata_proto_rawDesc = "" +
 	" \x01(\x04H\x00R\x11forgetIncarnation\x12#\n" +
 	"\frelease_held\x18\v \x01(\x04H\x00R\vreleaseHeld\x12@\n" +
 	"\vset_feature\x18\f \x01(\v2\x1d.karst.metadata.v1.SetFeatureH\x00R\n" +
-	"setFeatureB\x06\n" +
-	"\x04kind\"\x97\x01\n" +
+	"setFeature\x12L\n" +
+	"\x0fassign_replicas\x18\r \x01(\v2!.karst.metadata.v1.AssignReplicasH\x00R\x0eassignReplicas\x12C\n" +
+	"\fdrain_broker\x18\x0e \x01(\v2\x1e.karst.metadata.v1.DrainBrokerH\x00R\vdrainBrokerB\x06\n" +
+	"\x04kind\"\x9c\x02\n" +
 	"\x0eRegisterBroker\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04rack\x18\x03 \x01(\tR\x04rack\x12\x12\n" +
 	"\x04host\x18\x04 \x01(\tR\x04host\x12\x12\n" +
 	"\x04port\x18\x05 \x01(\x05R\x04port\x12\x17\n" +
-	"\awal_url\x18\x06 \x01(\tR\x06walUrl\"\xc0\x02\n" +
+	"\awal_url\x18\x06 \x01(\tR\x06walUrl\x12\x18\n" +
+	"\aprocess\x18\a \x01(\fR\aprocess\x12\x12\n" +
+	"\x04peer\x18\b \x01(\tR\x04peer\x129\n" +
+	"\tlisteners\x18\t \x03(\v2\x1b.karst.metadata.v1.ListenerR\tlisteners\x12\x1a\n" +
+	"\bsupports\x18\n" +
+	" \x01(\x05R\bsupports\"F\n" +
+	"\bListener\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04host\x18\x02 \x01(\tR\x04host\x12\x12\n" +
+	"\x04port\x18\x03 \x01(\x05R\x04port\"i\n" +
+	"\x0eAssignReplicas\x12\x16\n" +
+	"\x06topics\x18\x01 \x03(\fR\x06topics\x12?\n" +
+	"\vassignments\x18\x02 \x03(\v2\x1d.karst.metadata.v1.AssignmentR\vassignments\"\\\n" +
+	"\n" +
+	"Assignment\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\rR\x05topic\x12\x1c\n" +
+	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12\x1a\n" +
+	"\breplicas\x18\x03 \x03(\x05R\breplicas\"7\n" +
+	"\vDrainBroker\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x18\n" +
+	"\adrained\x18\x02 \x01(\bR\adrained\"\xc0\x02\n" +
 	"\vCreateTopic\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
@@ -2341,7 +2680,7 @@ const file_metadata_proto_rawDesc = "" +
 	"\x05state\x18\a \x01(\v2\x1b.karst.metadata.v1.StateRefR\x05state\x12\x1b\n" +
 	"\tlog_start\x18\b \x01(\x03R\blogStart\x12\x1d\n" +
 	"\n" +
-	"new_leader\x18\t \x01(\x04R\tnewLeader\"\xff\x04\n" +
+	"new_leader\x18\t \x01(\x04R\tnewLeader\"\x99\x05\n" +
 	"\fSnapshotPart\x123\n" +
 	"\x04head\x18\x01 \x01(\v2\x1f.karst.metadata.v1.SnapshotHeadR\x04head\x123\n" +
 	"\abrokers\x18\x02 \x03(\v2\x19.karst.metadata.v1.BrokerR\abrokers\x120\n" +
@@ -2356,7 +2695,8 @@ const file_metadata_proto_rawDesc = "" +
 	"\x05ended\x18\t \x03(\v2\x18.karst.metadata.v1.EndedR\x05ended\x12E\n" +
 	"\rgroup_configs\x18\n" +
 	" \x03(\v2 .karst.metadata.v1.BrokerConfigsR\fgroupConfigs\x12G\n" +
-	"\x0eclient_metrics\x18\v \x03(\v2 .karst.metadata.v1.BrokerConfigsR\rclientMetrics\"\xe0\x02\n" +
+	"\x0eclient_metrics\x18\v \x03(\v2 .karst.metadata.v1.BrokerConfigsR\rclientMetrics\x12\x18\n" +
+	"\adrained\x18\f \x03(\x05R\adrained\"\xe0\x02\n" +
 	"\fSnapshotHead\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x14\n" +
@@ -2430,7 +2770,7 @@ func file_metadata_proto_rawDescGZIP() []byte {
 }
 
 var file_metadata_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_metadata_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_metadata_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_metadata_proto_goTypes = []any{
 	(SetConfigs_Resource)(0),    // 0: karst.metadata.v1.SetConfigs.Resource
 	(*ClusterInfo)(nil),         // 1: karst.metadata.v1.ClusterInfo
@@ -2438,71 +2778,79 @@ var file_metadata_proto_goTypes = []any{
 	(*Commit)(nil),              // 3: karst.metadata.v1.Commit
 	(*Record)(nil),              // 4: karst.metadata.v1.Record
 	(*RegisterBroker)(nil),      // 5: karst.metadata.v1.RegisterBroker
-	(*CreateTopic)(nil),         // 6: karst.metadata.v1.CreateTopic
-	(*NewPartition)(nil),        // 7: karst.metadata.v1.NewPartition
-	(*CreatePartitions)(nil),    // 8: karst.metadata.v1.CreatePartitions
-	(*SetConfigs)(nil),          // 9: karst.metadata.v1.SetConfigs
-	(*AllocateProducerIDs)(nil), // 10: karst.metadata.v1.AllocateProducerIDs
-	(*PlaceLeaders)(nil),        // 11: karst.metadata.v1.PlaceLeaders
-	(*SetFeature)(nil),          // 12: karst.metadata.v1.SetFeature
-	(*Objects)(nil),             // 13: karst.metadata.v1.Objects
-	(*Sources)(nil),             // 14: karst.metadata.v1.Sources
-	(*StateRef)(nil),            // 15: karst.metadata.v1.StateRef
-	(*CommitRequest)(nil),       // 16: karst.metadata.v1.CommitRequest
-	(*Range)(nil),               // 17: karst.metadata.v1.Range
-	(*SnapshotPart)(nil),        // 18: karst.metadata.v1.SnapshotPart
-	(*SnapshotHead)(nil),        // 19: karst.metadata.v1.SnapshotHead
-	(*Broker)(nil),              // 20: karst.metadata.v1.Broker
-	(*Ended)(nil),               // 21: karst.metadata.v1.Ended
-	(*Topic)(nil),               // 22: karst.metadata.v1.Topic
-	(*BrokerConfigs)(nil),       // 23: karst.metadata.v1.BrokerConfigs
-	(*PartitionEntry)(nil),      // 24: karst.metadata.v1.PartitionEntry
-	nil,                         // 25: karst.metadata.v1.CreateTopic.ConfigsEntry
-	nil,                         // 26: karst.metadata.v1.SetConfigs.ConfigsEntry
-	nil,                         // 27: karst.metadata.v1.SnapshotHead.FeaturesEntry
-	nil,                         // 28: karst.metadata.v1.Topic.ConfigsEntry
-	nil,                         // 29: karst.metadata.v1.BrokerConfigs.ConfigsEntry
+	(*Listener)(nil),            // 6: karst.metadata.v1.Listener
+	(*AssignReplicas)(nil),      // 7: karst.metadata.v1.AssignReplicas
+	(*Assignment)(nil),          // 8: karst.metadata.v1.Assignment
+	(*DrainBroker)(nil),         // 9: karst.metadata.v1.DrainBroker
+	(*CreateTopic)(nil),         // 10: karst.metadata.v1.CreateTopic
+	(*NewPartition)(nil),        // 11: karst.metadata.v1.NewPartition
+	(*CreatePartitions)(nil),    // 12: karst.metadata.v1.CreatePartitions
+	(*SetConfigs)(nil),          // 13: karst.metadata.v1.SetConfigs
+	(*AllocateProducerIDs)(nil), // 14: karst.metadata.v1.AllocateProducerIDs
+	(*PlaceLeaders)(nil),        // 15: karst.metadata.v1.PlaceLeaders
+	(*SetFeature)(nil),          // 16: karst.metadata.v1.SetFeature
+	(*Objects)(nil),             // 17: karst.metadata.v1.Objects
+	(*Sources)(nil),             // 18: karst.metadata.v1.Sources
+	(*StateRef)(nil),            // 19: karst.metadata.v1.StateRef
+	(*CommitRequest)(nil),       // 20: karst.metadata.v1.CommitRequest
+	(*Range)(nil),               // 21: karst.metadata.v1.Range
+	(*SnapshotPart)(nil),        // 22: karst.metadata.v1.SnapshotPart
+	(*SnapshotHead)(nil),        // 23: karst.metadata.v1.SnapshotHead
+	(*Broker)(nil),              // 24: karst.metadata.v1.Broker
+	(*Ended)(nil),               // 25: karst.metadata.v1.Ended
+	(*Topic)(nil),               // 26: karst.metadata.v1.Topic
+	(*BrokerConfigs)(nil),       // 27: karst.metadata.v1.BrokerConfigs
+	(*PartitionEntry)(nil),      // 28: karst.metadata.v1.PartitionEntry
+	nil,                         // 29: karst.metadata.v1.CreateTopic.ConfigsEntry
+	nil,                         // 30: karst.metadata.v1.SetConfigs.ConfigsEntry
+	nil,                         // 31: karst.metadata.v1.SnapshotHead.FeaturesEntry
+	nil,                         // 32: karst.metadata.v1.Topic.ConfigsEntry
+	nil,                         // 33: karst.metadata.v1.BrokerConfigs.ConfigsEntry
 }
 var file_metadata_proto_depIdxs = []int32{
 	4,  // 0: karst.metadata.v1.Commit.records:type_name -> karst.metadata.v1.Record
 	5,  // 1: karst.metadata.v1.Record.register_broker:type_name -> karst.metadata.v1.RegisterBroker
-	16, // 2: karst.metadata.v1.Record.commit_request:type_name -> karst.metadata.v1.CommitRequest
-	6,  // 3: karst.metadata.v1.Record.create_topic:type_name -> karst.metadata.v1.CreateTopic
-	8,  // 4: karst.metadata.v1.Record.create_partitions:type_name -> karst.metadata.v1.CreatePartitions
-	9,  // 5: karst.metadata.v1.Record.set_configs:type_name -> karst.metadata.v1.SetConfigs
-	10, // 6: karst.metadata.v1.Record.allocate_producer_ids:type_name -> karst.metadata.v1.AllocateProducerIDs
-	11, // 7: karst.metadata.v1.Record.place_leaders:type_name -> karst.metadata.v1.PlaceLeaders
-	12, // 8: karst.metadata.v1.Record.set_feature:type_name -> karst.metadata.v1.SetFeature
-	25, // 9: karst.metadata.v1.CreateTopic.configs:type_name -> karst.metadata.v1.CreateTopic.ConfigsEntry
-	7,  // 10: karst.metadata.v1.CreateTopic.partitions:type_name -> karst.metadata.v1.NewPartition
-	7,  // 11: karst.metadata.v1.CreatePartitions.partitions:type_name -> karst.metadata.v1.NewPartition
-	0,  // 12: karst.metadata.v1.SetConfigs.resource:type_name -> karst.metadata.v1.SetConfigs.Resource
-	26, // 13: karst.metadata.v1.SetConfigs.configs:type_name -> karst.metadata.v1.SetConfigs.ConfigsEntry
-	13, // 14: karst.metadata.v1.CommitRequest.objects:type_name -> karst.metadata.v1.Objects
-	14, // 15: karst.metadata.v1.CommitRequest.sources:type_name -> karst.metadata.v1.Sources
-	17, // 16: karst.metadata.v1.CommitRequest.ranges:type_name -> karst.metadata.v1.Range
-	15, // 17: karst.metadata.v1.Range.state:type_name -> karst.metadata.v1.StateRef
-	19, // 18: karst.metadata.v1.SnapshotPart.head:type_name -> karst.metadata.v1.SnapshotHead
-	20, // 19: karst.metadata.v1.SnapshotPart.brokers:type_name -> karst.metadata.v1.Broker
-	22, // 20: karst.metadata.v1.SnapshotPart.topics:type_name -> karst.metadata.v1.Topic
-	13, // 21: karst.metadata.v1.SnapshotPart.objects:type_name -> karst.metadata.v1.Objects
-	14, // 22: karst.metadata.v1.SnapshotPart.sources:type_name -> karst.metadata.v1.Sources
-	24, // 23: karst.metadata.v1.SnapshotPart.partitions:type_name -> karst.metadata.v1.PartitionEntry
-	23, // 24: karst.metadata.v1.SnapshotPart.broker_configs:type_name -> karst.metadata.v1.BrokerConfigs
-	21, // 25: karst.metadata.v1.SnapshotPart.ended:type_name -> karst.metadata.v1.Ended
-	23, // 26: karst.metadata.v1.SnapshotPart.group_configs:type_name -> karst.metadata.v1.BrokerConfigs
-	23, // 27: karst.metadata.v1.SnapshotPart.client_metrics:type_name -> karst.metadata.v1.BrokerConfigs
-	27, // 28: karst.metadata.v1.SnapshotHead.features:type_name -> karst.metadata.v1.SnapshotHead.FeaturesEntry
-	5,  // 29: karst.metadata.v1.Broker.registration:type_name -> karst.metadata.v1.RegisterBroker
-	13, // 30: karst.metadata.v1.Broker.held:type_name -> karst.metadata.v1.Objects
-	28, // 31: karst.metadata.v1.Topic.configs:type_name -> karst.metadata.v1.Topic.ConfigsEntry
-	29, // 32: karst.metadata.v1.BrokerConfigs.configs:type_name -> karst.metadata.v1.BrokerConfigs.ConfigsEntry
-	15, // 33: karst.metadata.v1.PartitionEntry.states:type_name -> karst.metadata.v1.StateRef
-	34, // [34:34] is the sub-list for method output_type
-	34, // [34:34] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	20, // 2: karst.metadata.v1.Record.commit_request:type_name -> karst.metadata.v1.CommitRequest
+	10, // 3: karst.metadata.v1.Record.create_topic:type_name -> karst.metadata.v1.CreateTopic
+	12, // 4: karst.metadata.v1.Record.create_partitions:type_name -> karst.metadata.v1.CreatePartitions
+	13, // 5: karst.metadata.v1.Record.set_configs:type_name -> karst.metadata.v1.SetConfigs
+	14, // 6: karst.metadata.v1.Record.allocate_producer_ids:type_name -> karst.metadata.v1.AllocateProducerIDs
+	15, // 7: karst.metadata.v1.Record.place_leaders:type_name -> karst.metadata.v1.PlaceLeaders
+	16, // 8: karst.metadata.v1.Record.set_feature:type_name -> karst.metadata.v1.SetFeature
+	7,  // 9: karst.metadata.v1.Record.assign_replicas:type_name -> karst.metadata.v1.AssignReplicas
+	9,  // 10: karst.metadata.v1.Record.drain_broker:type_name -> karst.metadata.v1.DrainBroker
+	6,  // 11: karst.metadata.v1.RegisterBroker.listeners:type_name -> karst.metadata.v1.Listener
+	8,  // 12: karst.metadata.v1.AssignReplicas.assignments:type_name -> karst.metadata.v1.Assignment
+	29, // 13: karst.metadata.v1.CreateTopic.configs:type_name -> karst.metadata.v1.CreateTopic.ConfigsEntry
+	11, // 14: karst.metadata.v1.CreateTopic.partitions:type_name -> karst.metadata.v1.NewPartition
+	11, // 15: karst.metadata.v1.CreatePartitions.partitions:type_name -> karst.metadata.v1.NewPartition
+	0,  // 16: karst.metadata.v1.SetConfigs.resource:type_name -> karst.metadata.v1.SetConfigs.Resource
+	30, // 17: karst.metadata.v1.SetConfigs.configs:type_name -> karst.metadata.v1.SetConfigs.ConfigsEntry
+	17, // 18: karst.metadata.v1.CommitRequest.objects:type_name -> karst.metadata.v1.Objects
+	18, // 19: karst.metadata.v1.CommitRequest.sources:type_name -> karst.metadata.v1.Sources
+	21, // 20: karst.metadata.v1.CommitRequest.ranges:type_name -> karst.metadata.v1.Range
+	19, // 21: karst.metadata.v1.Range.state:type_name -> karst.metadata.v1.StateRef
+	23, // 22: karst.metadata.v1.SnapshotPart.head:type_name -> karst.metadata.v1.SnapshotHead
+	24, // 23: karst.metadata.v1.SnapshotPart.brokers:type_name -> karst.metadata.v1.Broker
+	26, // 24: karst.metadata.v1.SnapshotPart.topics:type_name -> karst.metadata.v1.Topic
+	17, // 25: karst.metadata.v1.SnapshotPart.objects:type_name -> karst.metadata.v1.Objects
+	18, // 26: karst.metadata.v1.SnapshotPart.sources:type_name -> karst.metadata.v1.Sources
+	28, // 27: karst.metadata.v1.SnapshotPart.partitions:type_name -> karst.metadata.v1.PartitionEntry
+	27, // 28: karst.metadata.v1.SnapshotPart.broker_configs:type_name -> karst.metadata.v1.BrokerConfigs
+	25, // 29: karst.metadata.v1.SnapshotPart.ended:type_name -> karst.metadata.v1.Ended
+	27, // 30: karst.metadata.v1.SnapshotPart.group_configs:type_name -> karst.metadata.v1.BrokerConfigs
+	27, // 31: karst.metadata.v1.SnapshotPart.client_metrics:type_name -> karst.metadata.v1.BrokerConfigs
+	31, // 32: karst.metadata.v1.SnapshotHead.features:type_name -> karst.metadata.v1.SnapshotHead.FeaturesEntry
+	5,  // 33: karst.metadata.v1.Broker.registration:type_name -> karst.metadata.v1.RegisterBroker
+	17, // 34: karst.metadata.v1.Broker.held:type_name -> karst.metadata.v1.Objects
+	32, // 35: karst.metadata.v1.Topic.configs:type_name -> karst.metadata.v1.Topic.ConfigsEntry
+	33, // 36: karst.metadata.v1.BrokerConfigs.configs:type_name -> karst.metadata.v1.BrokerConfigs.ConfigsEntry
+	19, // 37: karst.metadata.v1.PartitionEntry.states:type_name -> karst.metadata.v1.StateRef
+	38, // [38:38] is the sub-list for method output_type
+	38, // [38:38] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_metadata_proto_init() }
@@ -2523,6 +2871,8 @@ func file_metadata_proto_init() {
 		(*Record_ForgetIncarnation)(nil),
 		(*Record_ReleaseHeld)(nil),
 		(*Record_SetFeature)(nil),
+		(*Record_AssignReplicas)(nil),
+		(*Record_DrainBroker)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2530,7 +2880,7 @@ func file_metadata_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_metadata_proto_rawDesc), len(file_metadata_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   29,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
