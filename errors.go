@@ -67,6 +67,7 @@ const (
 	ResourceNotFound                     // no such resource
 	UnknownTransactionalID               // no such transactional id
 	BrokerNotRegistered                  // no such broker id
+	DuplicateBroker                      // a live broker has the id
 	codeEnd
 )
 

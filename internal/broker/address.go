@@ -7,8 +7,6 @@ import (
 	"os"
 	"strconv"
 	"syscall"
-
-	"github.com/karst-io/karst/internal/config"
 )
 
 // listen binds an address, with an error that says what to do.
@@ -26,10 +24,9 @@ func listen(what, addr string) (net.Listener, error) {
 // advertised is the host and port that clients are told. Without a setting it
 // is the host that was bound, or this machine's name when that is a wildcard,
 // as in Kafka, and the port that was really bound.
-func advertised(cfg config.Config, bound net.Addr) (string, int32, error) {
-	at := cfg.Advertise
+func advertised(listen, at string, bound net.Addr) (string, int32, error) {
 	if at == "" {
-		host, _, err := net.SplitHostPort(cfg.Listen)
+		host, _, err := net.SplitHostPort(listen)
 		if err != nil {
 			return "", 0, err
 		}

@@ -17,6 +17,7 @@ import (
 type backend struct {
 	watchers *engine.Watchers
 	current  atomic.Pointer[current]
+	isolated func() bool // others may lead what we think we do
 }
 
 // current is the log of an incarnation.
@@ -31,7 +32,7 @@ func (b *backend) set(l kafka.Log) {
 }
 
 func (b *backend) log() (kafka.Log, error) {
-	if c := b.current.Load(); c != nil {
+	if c := b.current.Load(); c != nil && !b.isolated() {
 		return c.Log, nil
 	}
 	return nil, karst.NotLeader.Errorf("this broker leads nothing right now")

@@ -1,10 +1,10 @@
 // Package broker is the composition root: it builds one broker from its
 // settings, starts its parts in order and stops them in reverse.
 //
-// The order of start is: stores, metadata, listener bound, controller,
-// incarnation (register, fence, seal, adopt), listener served. Incarnations come
-// and go while the process lives: one that cannot write its log ends, and the
-// next takes over what it left.
+// The order of start is: stores, metadata, listeners bound, membership (the
+// controller is found, or this broker becomes it), incarnation, listeners served.
+// Incarnations come and go while the process lives: one that cannot write its log
+// ends, and the broker registers anew.
 package broker
 
 import (
@@ -24,7 +24,8 @@ import (
 	"github.com/karst-io/karst"
 	"github.com/karst-io/karst/internal/chunk"
 	"github.com/karst-io/karst/internal/cluster/controller"
-	"github.com/karst-io/karst/internal/cluster/failover"
+	"github.com/karst-io/karst/internal/cluster/member"
+	"github.com/karst-io/karst/internal/cluster/peer"
 	"github.com/karst-io/karst/internal/config"
 	"github.com/karst-io/karst/internal/kafka"
 	"github.com/karst-io/karst/internal/log/blockcache"
@@ -32,7 +33,6 @@ import (
 	"github.com/karst-io/karst/internal/log/record"
 	"github.com/karst-io/karst/internal/metadata"
 	"github.com/karst-io/karst/internal/store"
-	"github.com/karst-io/karst/internal/store/objlog"
 	"github.com/karst-io/karst/internal/store/open"
 	"github.com/karst-io/karst/internal/store/probe"
 )
@@ -41,6 +41,7 @@ import (
 type Options struct {
 	Open   OpenStore // instead of package open
 	Listen func(what, addr string) (net.Listener, error)
+	Dial   peer.Dial // to other brokers
 	Tuning Tuning
 	// LogLevel is that of the log given to NewWith; clients may change it. nil:
 	// what they change has no effect.
@@ -72,17 +73,19 @@ type Broker struct {
 	decoder    *record.Decoder
 	replica    *metadata.Replica
 	controller *controller.Controller
+	member     *member.Member
+	peers      *peer.Peers
+	cluster    metadata.Cluster
+	self       metadata.Registration
 	watchers   *engine.Watchers
 	backend    *backend
 	groups     *groups
 	configs    *configs
 	clients    *clientMetrics
-	host       string // advertised
-	port       int32
 
-	life  atomic.Pointer[life]
-	mine  identity
-	ready atomic.Bool
+	life   atomic.Pointer[life]
+	kafkas atomic.Pointer[kafka.Server] // of the first listener
+	ready  atomic.Bool
 }
 
 // New makes a broker that does not run yet.
@@ -124,15 +127,12 @@ func (b *Broker) Run(ctx context.Context) (err error) {
 	if err := b.loadMetadata(ctx); err != nil {
 		return err
 	}
-	clients, err := b.options.Listen("listen", b.cfg.Listen)
+	at, err := b.bind()
 	if err != nil {
 		return err
 	}
-	defer clients.Close()
-	if b.host, b.port, err = advertised(b.cfg, clients.Addr()); err != nil {
-		return fmt.Errorf("advertise: %w", err)
-	}
-	b.configs = b.newConfigs(clients.Addr())
+	defer at.Close()
+	b.configs = b.newConfigs(at)
 	b.cache = blockcache.New(b.bucket, blockcache.Config{
 		MemoryBytes: cmp.Or(b.options.Tuning.CacheBytes, b.cfg.MemoryBytes/8), BlockBytes: b.options.Tuning.CacheBlockBytes,
 		AheadBytes: int(min(b.cfg.MemoryBytes/64, 16<<20)), Chunks: b.memory,
@@ -140,16 +140,16 @@ func (b *Broker) Run(ctx context.Context) (err error) {
 	defer b.cache.Close()
 
 	// Parts in the order of their start; each has its own end.
-	parts := &parts{fail: make(chan error, 8)}
+	parts := &parts{fail: make(chan error, 16)}
 	defer parts.stop()
 	if err := b.startHTTP(ctx, parts); err != nil {
 		return err
 	}
-	if err := b.startController(ctx, parts); err != nil {
+	if err := b.startMember(ctx, parts, at.peer); err != nil {
 		return err
 	}
 	served := make(chan struct{})
-	parts.start(ctx, "incarnation", func(ctx context.Context) error { return b.live(ctx, sync.OnceFunc(func() { close(served) })) })
+	endLife := parts.start(ctx, "incarnation", func(ctx context.Context) error { return b.live(ctx, sync.OnceFunc(func() { close(served) })) })
 	select {
 	case <-served:
 	case err := <-parts.fail:
@@ -157,19 +157,46 @@ func (b *Broker) Run(ctx context.Context) (err error) {
 	case <-ctx.Done():
 		return nil
 	}
-	parts.start(ctx, "listener", func(ctx context.Context) error { return b.server().Run(ctx, clients) })
+	endListeners := b.startListeners(ctx, parts, at)
 	b.ready.Store(true)
-	b.log.Info("serving", "kafka", clients.Addr().String(), "advertised", net.JoinHostPort(b.host, fmt.Sprint(b.port)),
-		"store", b.bucket.String(), "cluster", b.replica.Image().Cluster().String(), "broker", b.cfg.BrokerID,
+	b.log.Info("serving", "kafka", at.clients[0].Addr().String(), "advertised", net.JoinHostPort(b.self.Host, fmt.Sprint(b.self.Port)),
+		"peer", b.self.Peer, "store", b.bucket.String(), "cluster", b.cluster.ID.String(), "broker", b.member.ID(),
 		"version", b.version, "took", time.Since(began).Round(time.Millisecond))
 	select {
 	case err := <-parts.fail:
 		return err
 	case <-ctx.Done():
 		b.ready.Store(false)
+		b.leave(context.WithoutCancel(ctx), endListeners, endLife)
 		return nil
 	}
 }
+
+// leave gives what this broker leads to others, while it still answers clients;
+// then it ends the incarnation, and says so. Alone there is nobody to give to, and
+// nobody to tell.
+func (b *Broker) leave(ctx context.Context, endListeners, endLife func()) {
+	if !b.member.Others() {
+		return
+	}
+	wait, cancel := context.WithTimeout(ctx, b.cfg.ShutdownTransfer)
+	b.member.Drain(wait)
+	cancel()
+	endListeners()
+	endLife()
+	l := b.life.Load()
+	if l == nil {
+		return
+	}
+	told, cancel := context.WithTimeout(ctx, departMax)
+	defer cancel()
+	if err := b.member.Depart(told, l.self); err != nil {
+		b.log.Warn("leaving without a word; the cluster finds out", "err", err)
+	}
+}
+
+// departMax bounds the good-bye: whoever is not told finds out.
+const departMax = 5 * time.Second
 
 // loadMetadata opens the cluster and reads its metadata while the store is
 // probed (I16).
@@ -184,11 +211,11 @@ func (b *Broker) loadMetadata(ctx context.Context) error {
 		}
 	})
 	err := func() error {
-		cluster, err := metadata.OpenCluster(loading, b.bucket)
+		cluster, err := metadata.OpenBucket(loading, b.bucket)
 		if err != nil {
 			return fmt.Errorf("store %s: %w", b.bucket, err)
 		}
-		b.replica = metadata.NewReplica(b.bucket, cluster)
+		b.cluster, b.replica = cluster, metadata.NewReplica(b.bucket, cluster.ID)
 		b.groups = &groups{image: b.replica.Image}
 		return b.replica.Load(loading)
 	}()
@@ -198,11 +225,6 @@ func (b *Broker) loadMetadata(ctx context.Context) error {
 	}
 	if err != nil {
 		return err
-	}
-	if !b.cfg.TakeOver {
-		if err := alone(ctx, b.replica.Image(), b.cfg.BrokerID); err != nil {
-			return err
-		}
 	}
 	if err := b.bucket.wals.follow(ctx, b.replica.Image); err != nil {
 		return err // and nothing was fenced yet
@@ -270,77 +292,37 @@ func (b *Broker) startHTTP(ctx context.Context, p *parts) error {
 	return nil
 }
 
-// startController takes the metadata over and keeps it.
-func (b *Broker) startController(ctx context.Context, p *parts) error {
-	b.controller = controller.New(controller.Config{
-		Broker: b.cfg.BrokerID, Host: b.host,
-		Partitions: b.cfg.Partitions, ReplicationFactor: b.cfg.ReplicationFactor,
-		StallTimeout: b.options.Tuning.ControllerStall, TermCommits: b.options.Tuning.TermCommits, SnapshotCommits: b.options.Tuning.SnapshotCommits,
-		ValidateConfigs: b.configs.validate, ListConfig: b.configs.list, Log: b.log,
-	}, b.replica, b.bucket)
-	b.configs.controller = b.controller
-	p.start(ctx, "controller", b.hold)
-	return nil
-}
-
-// hold holds the metadata log, and claims it again when it was lost. Before it
-// does, it reads who took it: a process that stood still for a while would
-// otherwise fence the one that replaced it.
-func (b *Broker) hold(ctx context.Context) error {
-	for delay := electionDelay; ; delay = min(2*delay, electionDelayMax) {
-		began := time.Now()
-		err := b.controller.Run(ctx)
-		if time.Since(began) > electionDelayMax {
-			delay = electionDelay // what was lost long ago does not count
-		}
-		for err != nil && ctx.Err() == nil {
-			b.log.Warn("lost the metadata log, claiming it again", "err", err, "in", delay)
-			if err = b.replica.CatchUp(store.WithCaller(ctx, store.CallerMetadata)); err == nil && b.replaced() {
-				return errReplaced
-			}
-			select {
-			case <-time.After(delay):
-			case <-ctx.Done():
-			}
-		}
-		if ctx.Err() != nil {
-			return nil
-		}
-	}
-}
-
-// Delays between claims of the metadata log: they double, so that two brokers
-// do not take it from each other for ever.
-const (
-	electionDelay    = 250 * time.Millisecond
-	electionDelayMax = 30 * time.Second
-)
-
 // replaced reports whether the image has a live incarnation of this broker id
-// that another process registered after ours.
-func (b *Broker) replaced() bool {
-	live, ok := b.replica.Image().LiveBroker(b.cfg.BrokerID)
-	return ok && b.mine.replacedBy(live, b.host, b.port)
+// that another process registered after self, our last one.
+func (b *Broker) replaced(self karst.Incarnation) bool {
+	live, ok := b.replica.Image().LiveBroker(b.member.ID())
+	return ok && self != 0 && live.Incarnation > self && live.Process != b.self.Process
 }
 
 // live runs one incarnation after the other.
 func (b *Broker) live(ctx context.Context, served func()) error {
+	var self karst.Incarnation
 	for delay := time.Duration(0); ; {
 		began := time.Now()
-		l, err := b.begin(ctx)
+		l, err := b.begin(ctx, self)
 		if err == nil {
-			b.log.Info("incarnation begins", "incarnation", l.self, "partitions", b.replica.Image().LeadCount(l.self))
+			self = l.self
+			b.log.Info("incarnation begins", "incarnation", self, "broker", b.member.ID())
 			b.backend.set(kafka.OfEngine(l.engine))
 			b.groups.current.Store(l.groups)
-			served()
+			b.settle(ctx, served)
 			err = l.run(ctx)
 			b.groups.current.Store(nil)
 			b.backend.set(nil)
+			b.member.Lead(0)
 		}
 		if ctx.Err() != nil {
 			return nil
 		}
-		if b.replaced() {
+		if errors.Is(err, karst.DuplicateBroker.Err()) {
+			return err
+		}
+		if b.replaced(self) {
 			return errReplaced
 		}
 		b.life.Store(nil)
@@ -362,31 +344,6 @@ const (
 	incarnationDelay    = 100 * time.Millisecond
 	incarnationDelayMax = 10 * time.Second
 )
-
-func (b *Broker) failoverDeps(self karst.Incarnation) failover.Deps {
-	return failover.Deps{
-		Controller: b.controller, Image: b.replica.Image,
-		WAL: func(s *metadata.BrokerState) (objlog.Store, error) {
-			return b.bucket.wals.storeOf(s.Incarnation)
-		},
-		Place:  func(*metadata.Image, *metadata.PartitionState) karst.Incarnation { return self },
-		Sealer: self, Log: b.log,
-	}
-}
-
-// server is the Kafka listener.
-func (b *Broker) server() *kafka.Server {
-	return kafka.New(kafka.Config{
-		Broker: b.cfg.BrokerID, RequestBytesMax: b.cfg.RequestMaxBytes, InboundBytes: b.cfg.MemoryBytes / 8, ColdBytes: b.cfg.MemoryBytes / 8,
-		IdleMax: b.cfg.ConnectionsIdleMax, ConnectionsMax: b.cfg.ConnectionsMax, ConnectionsPerIP: b.cfg.ConnectionsMaxPerIP,
-		AutoCreateTopics: b.cfg.AutoCreateTopics, DeleteTopics: b.cfg.DeleteTopics,
-		OffsetsPartitions: b.cfg.OffsetsPartitions, LogDir: b.bucket.data.driver.String(),
-	}, kafka.Deps{
-		Logger: b.log, Images: b.replica, Topics: b.controller, Configs: b.configs,
-		Producers: newProducerIDs(b.controller.AllocateProducerIDs),
-		Data:      b.backend, Groups: b.groups, Memory: b.memory, Metrics: b.clients,
-	})
-}
 
 // Memory is the counted memory of the broker. After Run everything is given
 // back, unless some part leaks: Close says so.
@@ -416,9 +373,10 @@ type parts struct {
 	all  []func()
 }
 
-// start runs a part; an error of it, or its end before its time, fails all.
-func (p *parts) start(ctx context.Context, name string, run func(ctx context.Context) error) {
-	ctx, end := context.WithCancel(context.WithoutCancel(ctx))
+// start runs a part; an error of it, or its end before its time, fails all. end
+// ends it and waits; it may be called again.
+func (p *parts) start(ctx context.Context, name string, run func(ctx context.Context) error) (end func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -430,10 +388,12 @@ func (p *parts) start(ctx context.Context, name string, run func(ctx context.Con
 			p.fail <- fmt.Errorf("%s: %w", name, err)
 		}
 	}()
-	p.all = append(p.all, func() {
-		end()
+	end = func() {
+		cancel()
 		<-ended
-	})
+	}
+	p.all = append(p.all, end)
+	return end
 }
 
 func (p *parts) stop() {

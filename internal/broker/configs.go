@@ -1,12 +1,16 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net"
 	"strconv"
+	"strings"
+	"sync/atomic"
 	"time"
 
+	"github.com/karst-io/karst"
 	"github.com/karst-io/karst/internal/cluster/controller"
 	"github.com/karst-io/karst/internal/config/broker"
 	"github.com/karst-io/karst/internal/config/effective"
@@ -18,29 +22,43 @@ import (
 // configs are the configs of this broker, as the listener sees them
 // (kafka.Configs) and as the log obeys them.
 type configs struct {
-	id         string            // of this broker, in decimal
-	static     map[string]string // what its settings say
+	id         atomic.Pointer[string] // of this broker, in decimal
+	static     map[string]string      // what its settings say
 	level      *slog.LevelVar
 	log        *slog.Logger
 	controller *controller.Controller
 }
 
-// newConfigs is called when the listener's address is known and the controller
+// newConfigs is called when the listeners' addresses are known and the controller
 // is not there yet.
-func (b *Broker) newConfigs(listener net.Addr) *configs {
+func (b *Broker) newConfigs(at *bound) *configs {
 	static := brokerconfig.Static(&b.cfg)
-	static["listeners"] = "PLAINTEXT://" + listener.String()
-	static["advertised.listeners"] = "PLAINTEXT://" + net.JoinHostPort(b.host, strconv.Itoa(int(b.port)))
+	var listen, told []string
+	for n, l := range at.clients {
+		name := cmp.Or(at.names[n], "PLAINTEXT")
+		host, port := b.self.At(at.names[n])
+		listen = append(listen, name+"://"+l.Addr().String())
+		told = append(told, name+"://"+net.JoinHostPort(host, strconv.Itoa(int(port))))
+	}
+	static["listeners"], static["advertised.listeners"] = strings.Join(listen, ","), strings.Join(told, ",")
 	level := b.options.LogLevel
 	if level == nil {
 		level = new(slog.LevelVar)
 	}
-	return &configs{id: strconv.Itoa(int(b.cfg.BrokerID)), static: static, level: level, log: b.log}
+	c := &configs{static: static, level: level, log: b.log}
+	c.identify(b.cfg.BrokerID)
+	return c
+}
+
+// identify says which broker's configs these are: a broker may be told its id.
+func (c *configs) identify(id karst.BrokerID) {
+	name := strconv.Itoa(int(id))
+	c.id.Store(&name)
 }
 
 // Layers are what is set of this broker's configs (kafka.Configs).
 func (c *configs) Layers(img *metadata.Image) effective.Layers {
-	return effective.Layers{Broker: img.BrokerConfigs(c.id), Cluster: img.BrokerConfigs(""), Static: c.static}
+	return effective.Layers{Broker: img.BrokerConfigs(*c.id.Load()), Cluster: img.BrokerConfigs(""), Static: c.static}
 }
 
 // SetConfigs changes the explicit configs of a resource (kafka.Configs).

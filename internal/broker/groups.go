@@ -75,12 +75,13 @@ func (l coordinatorLog) Prove(ctx context.Context) error { return l.wal.Prove(ct
 // incarnation there is, if there is one (group.Service). Between two it answers
 // NotCoordinator, which is definite and makes clients look for it again.
 type groups struct {
-	image   func() *metadata.Image
-	current atomic.Pointer[group.Coordinator]
+	image    func() *metadata.Image
+	isolated func() bool
+	current  atomic.Pointer[group.Coordinator]
 }
 
 func (g *groups) service() (*group.Coordinator, error) {
-	if c := g.current.Load(); c != nil {
+	if c := g.current.Load(); c != nil && !g.isolated() {
 		return c, nil
 	}
 	return nil, karst.NotCoordinator.Errorf("this broker coordinates nothing right now")

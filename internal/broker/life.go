@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/karst-io/karst"
-	"github.com/karst-io/karst/internal/cluster/controller"
-	"github.com/karst-io/karst/internal/cluster/failover"
 	"github.com/karst-io/karst/internal/coordinator/group"
 	"github.com/karst-io/karst/internal/log/engine"
 	"github.com/karst-io/karst/internal/log/flush"
@@ -30,85 +28,35 @@ type life struct {
 	groups  *group.Coordinator
 	flusher *flush.Flusher
 	reaper  *reap.Reaper
+	moves   *handOvers
+	loads   loads
 }
 
 // errReplaced ends a broker whose id another process has taken.
 var errReplaced = errors.New("another process has registered this broker id on this bucket; it goes on, this one stops (give each broker its own --broker.id)")
 
-// begin registers an incarnation and takes over what earlier ones left, by the
-// steps of every failover: fence, seal, adopt (I12).
-func (b *Broker) begin(ctx context.Context) (*life, error) {
+// begin registers an incarnation. What the one before left, and what others leave,
+// is the controller's to recover (I12).
+func (b *Broker) begin(ctx context.Context, before karst.Incarnation) (*life, error) {
 	if err := b.bucket.wals.follow(ctx, b.replica.Image); err != nil {
 		return nil, err
 	}
-	self, err := b.registerSelf(ctx)
+	self, err := b.member.Register(ctx, before)
 	if err != nil {
 		return nil, fmt.Errorf("register: %w", err)
 	}
+	b.configs.identify(b.member.ID())
 	l := b.newLife(self)
 	b.life.Store(l) // from here on it hears of commits; what it missed:
 	l.engine.Apply(b.replica.Image(), &metadata.Delta{})
 	l.engine.SetProducerExpiry(b.configs.producerExpiry(b.replica.Image()))
 	l.groups.Apply(b.replica.Image(), &metadata.Delta{})
-	// What fails is tried again by the same incarnation, as long as it is live:
-	// each new one would leave a WAL to seal.
-	for delay := incarnationDelay; ; delay = min(2*delay, incarnationDelayMax) {
-		if err = b.recover(ctx, self); err == nil {
-			return l, nil
-		}
-		if s, ok := b.replica.Image().Broker(self); ctx.Err() != nil || !ok || s.Phase != metadata.Live {
-			return nil, err
-		}
-		b.log.Warn("recovery failed, trying again", "err", err, "in", delay)
-		select {
-		case <-time.After(delay):
-		case <-ctx.Done():
-		}
-	}
+	b.member.Lead(self)
+	return l, nil
 }
-
-// recover adopts what earlier incarnations left and gives what nobody leads to
-// self.
-func (b *Broker) recover(ctx context.Context, self karst.Incarnation) error {
-	if err := failover.Recover(ctx, b.failoverDeps(self), self); err != nil {
-		return fmt.Errorf("recover what earlier incarnations left: %w", err)
-	}
-	if err := b.controller.PlaceLeaders(ctx); err != nil {
-		return fmt.Errorf("place leaders: %w", err)
-	}
-	return nil
-}
-
-// registerSelf registers, waiting for the metadata to be held by this process,
-// unless another one has taken its place.
-func (b *Broker) registerSelf(ctx context.Context) (karst.Incarnation, error) {
-	for {
-		if b.replaced() {
-			return 0, errReplaced
-		}
-		b.mine.begin()
-		self, err := b.controller.Register(ctx, controller.Registration{
-			ID: b.cfg.BrokerID, Rack: b.cfg.Rack, Host: b.host, Port: b.port, WALURL: b.bucket.walURL(),
-		})
-		definite := errors.Is(err, karst.NotController.Err())
-		b.mine.end(self, err == nil || definite)
-		if !definite {
-			return self, err
-		}
-		select {
-		case <-time.After(controllerPoll):
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		}
-	}
-}
-
-// controllerPoll is the time between looks for a controller, which is in this
-// process: it costs no request.
-const controllerPoll = 2 * time.Millisecond
 
 func (b *Broker) newLife(self karst.Incarnation) *life {
-	l := &life{b: b, self: self}
+	l := &life{b: b, self: self, moves: newHandOvers()}
 	cluster := b.replica.Image().Cluster()
 	log := &objlog.Log{Store: b.bucket, Folder: metadata.WALFolder(self), Cluster: cluster, Writer: uint64(self)}
 	walConfig := b.walConfig()
@@ -130,7 +78,7 @@ func (b *Broker) newLife(self karst.Incarnation) *life {
 	tuning := &b.options.Tuning
 	l.flusher = flush.New(flush.Config{Bytes: b.cfg.FlushBytes, Age: b.cfg.FlushInterval, AdoptBytes: tuning.AdoptBytes}, flush.Deps{
 		Cluster: cluster, Incarnation: self, Image: func() flush.Image { return b.replica.Image() },
-		Partitions: l.engine, Committer: b.controller, Data: b.bucket.data, Chunks: b.memory, Log: b.log, Freed: l.engine.Freed,
+		Partitions: l.engine, Committer: b.member, Data: b.bucket.data, Chunks: b.memory, Log: b.log, Freed: l.engine.Freed,
 	})
 	l.reaper = reap.New(reap.Config{
 		Grace: cmp.Or(tuning.ReapGrace, b.cfg.DeleteGrace), RetentionEvery: b.cfg.RetentionCheck, SweepDelay: tuning.SweepDelay, SweepEvery: b.cfg.SweepInterval,
@@ -221,6 +169,7 @@ func (l *life) run(ctx context.Context) error {
 	wg.Go(func() { walEnded <- l.wal.Run(walCtx, l.engine.Durable) })
 	wg.Go(func() { flushEnded <- l.flusher.Run(flushCtx) })
 	wg.Go(func() { sealed <- l.watch(reapCtx) })
+	wg.Go(func() { l.handOver(reapCtx) })
 	wg.Go(func() { _ = l.groups.Run(groupsCtx) }) // nil: it ends when asked to
 	wg.Go(func() {
 		if err := l.reaper.Run(reapCtx); err != nil {

@@ -17,14 +17,24 @@ import (
 type Config struct {
 	Store     string // URL of the bucket
 	WAL       string // URL of the WAL's store; "" is Store
-	Listen    string // HOST:PORT
-	Advertise string // HOST:PORT that clients are told; "" derives it from Listen
+	Listen    string // HOST:PORT, or several by name: see Listeners
+	Advertise string // what clients are told, likewise; "" derives it from Listen
 	HTTP      string // HOST:PORT of health and metrics; "" is off
 
 	Profiles bool // serve Go profiles on HTTP
 
-	BrokerID karst.BrokerID
+	BrokerID karst.BrokerID // -1: assigned
 	Rack     string
+
+	PeerListen       string // HOST:PORT; "" a free port of the first listener's host
+	PeerAdvertise    string // HOST:PORT; "" derives it
+	PeerSecret       string // "" derives it from the bucket
+	PeerCertificate  string // PEM files of mutual TLS; all or none
+	PeerKey          string
+	PeerAuthorities  string
+	SessionTimeout   time.Duration
+	PlacementDelay   time.Duration
+	ShutdownTransfer time.Duration // most that a stop waits for others to take its partitions
 
 	LogLevel  string // debug, info, warn, error
 	LogFormat string // text, json

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -127,23 +128,42 @@ func (c *Config) loadFile(path string, byName map[string]Setting) error {
 	return nil
 }
 
+const peerSecretMin = 16
+
+// checkAddress checks HOST:PORT; one that others are told names both.
+func checkAddress(name, v string, told bool) error {
+	host, port, err := net.SplitHostPort(v)
+	if err != nil {
+		return fmt.Errorf("%s: %q is not HOST:PORT, such as :9092 or kafka.example.com:9092", name, v)
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return fmt.Errorf("%s: port %q is not a number from 0 to 65535", name, port)
+	}
+	if told && (host == "" || n == 0) {
+		return fmt.Errorf("%s: %q must name the host and port that others can reach", name, v)
+	}
+	return nil
+}
+
 // check looks at what one setting alone cannot show.
 func (c *Config) check() error {
-	for _, a := range []struct{ name, v string }{{"listen", c.Listen}, {"advertise", c.Advertise}, {"http", c.HTTP}} {
-		if a.v == "" && a.name != "listen" {
+	if _, err := c.Listeners(); err != nil {
+		return err
+	}
+	for _, a := range []struct{ name, v string }{{"http", c.HTTP}, {"peer.listen", c.PeerListen}, {"peer.advertise", c.PeerAdvertise}} {
+		if a.v == "" {
 			continue
 		}
-		host, port, err := net.SplitHostPort(a.v)
-		if err != nil {
-			return fmt.Errorf("%s: %q is not HOST:PORT, such as :9092 or kafka.example.com:9092", a.name, a.v)
+		if err := checkAddress(a.name, a.v, a.name == "peer.advertise"); err != nil {
+			return err
 		}
-		n, err := strconv.ParseUint(port, 10, 16)
-		if err != nil {
-			return fmt.Errorf("%s: port %q is not a number from 0 to 65535", a.name, port)
-		}
-		if a.name == "advertise" && (host == "" || n == 0) {
-			return fmt.Errorf("advertise: %q must name the host and port that clients can reach", a.v)
-		}
+	}
+	if files := []string{c.PeerCertificate, c.PeerKey, c.PeerAuthorities}; slices.Contains(files, "") && (files[0] != "" || files[1] != "" || files[2] != "") {
+		return errors.New("peer.tls.certificate, peer.tls.key and peer.tls.authorities go together: give all or none")
+	}
+	if c.PeerSecret != "" && len(c.PeerSecret) < peerSecretMin {
+		return fmt.Errorf("peer.secret: %d bytes are too few to be secret, it needs %d", len(c.PeerSecret), peerSecretMin)
 	}
 	for _, u := range []struct{ name, v string }{{"store", c.Store}, {"wal", c.WAL}} {
 		if u.v == "" && u.name == "wal" {

@@ -39,13 +39,22 @@ func addresses() []Setting {
 	return []Setting{
 		{"store", "file://karst-data", "URL", "The bucket: file://FOLDER, s3://BUCKET/PREFIX?region=…, or mem:// (lost at exit).", text(func(c *Config) *string { return &c.Store })},
 		{"wal", "", "URL", "A separate, faster store for the write-ahead log, for instance an S3 Express bucket; empty: the same as store.", text(func(c *Config) *string { return &c.WAL })},
-		{"listen", ":9092", "HOST:PORT", "Where Kafka clients connect.", text(func(c *Config) *string { return &c.Listen })},
-		{"advertise", "", "HOST:PORT", "The address clients are told to connect to; empty: the host of listen, or this machine's name.", text(func(c *Config) *string { return &c.Advertise })},
+		{"listen", ":9092", "HOST:PORT", "Where Kafka clients connect; several listeners by name as NAME://HOST:PORT,…", text(func(c *Config) *string { return &c.Listen })},
+		{"advertise", "", "HOST:PORT", "The address clients are told to connect to, for several listeners as NAME://HOST:PORT,…; empty: the host of listen, or this machine's name.", text(func(c *Config) *string { return &c.Advertise })},
 		{"http", "", "HOST:PORT", "Serves /healthz, /readyz and /metrics; empty: off.", text(func(c *Config) *string { return &c.HTTP })},
 		{"http.pprof", "false", "BOOL", "Serves Go profiles below /debug/pprof/ on the http address, for whoever can reach it.", toggle(func(c *Config) *bool { return &c.Profiles })},
-		{"broker.id", "1", "NUMBER", "The Kafka node id; one running broker per id.", number(0, math.MaxInt32, func(c *Config, v int64) { setInt(&c.BrokerID, v) })},
+		{"broker.id", "auto", "NUMBER", "The Kafka node id; auto: the lowest one that no running broker has.", brokerID},
 		{"broker.rack", "", "NAME", "The zone this broker runs in.", text(func(c *Config) *string { return &c.Rack })},
 		{"broker.takeover", "false", "BOOL", "Start although the broker registered under this id still answers; it is fenced.", toggle(func(c *Config) *bool { return &c.TakeOver })},
+		{"broker.session.timeout", "6s", "DURATION", "A broker that says nothing for so long is dead; one whose process is gone is so at once.", duration(func(c *Config) *time.Duration { return &c.SessionTimeout }, 500*time.Millisecond, 10*time.Minute)},
+		{"broker.placement.delay", "2s", "DURATION", "When a whole cluster starts, partitions wait so long for the broker that had them.", duration(func(c *Config) *time.Duration { return &c.PlacementDelay }, time.Millisecond, time.Hour)},
+		{"broker.shutdown.transfer", "15s", "DURATION", "A broker that is told to stop waits at most so long for others to take its partitions.", duration(func(c *Config) *time.Duration { return &c.ShutdownTransfer }, 0, time.Hour)},
+		{"peer.listen", "", "HOST:PORT", "Where other brokers connect; empty: a free port of the host of listen.", text(func(c *Config) *string { return &c.PeerListen })},
+		{"peer.advertise", "", "HOST:PORT", "The address other brokers are told; empty: the host clients are told, and the port of peer.listen.", text(func(c *Config) *string { return &c.PeerAdvertise })},
+		{"peer.secret", "", "TEXT", "What brokers prove to each other, at least 16 bytes; empty: a secret that lies in the bucket.", text(func(c *Config) *string { return &c.PeerSecret })},
+		{"peer.tls.certificate", "", "FILE", "Mutual TLS between brokers with certificates of your own: this broker's, PEM, good for client and server.", text(func(c *Config) *string { return &c.PeerCertificate })},
+		{"peer.tls.key", "", "FILE", "The key of peer.tls.certificate, PEM.", text(func(c *Config) *string { return &c.PeerKey })},
+		{"peer.tls.authorities", "", "FILE", "Who signs the certificates of brokers, PEM.", text(func(c *Config) *string { return &c.PeerAuthorities })},
 		{"log.level", "info", "LEVEL", "debug, info, warn or error.", choice(func(c *Config) *string { return &c.LogLevel }, "debug", "info", "warn", "error")},
 		{"log.format", "text", "FORMAT", "text or json.", choice(func(c *Config) *string { return &c.LogFormat }, "text", "json")},
 	}
@@ -102,6 +111,15 @@ func connections() []Setting {
 		{"connections.max.idle", "10m", "DURATION", "An idle connection is closed after this time.", duration(func(c *Config) *time.Duration { return &c.ConnectionsIdleMax }, time.Second, 24*time.Hour)},
 		{"socket.request.max.bytes", "100MiB", "BYTES", "A larger request closes its connection.", size(1<<10, 1<<30, func(c *Config) *int64 { return &c.RequestMaxBytes })},
 	}
+}
+
+// brokerID reads an id, or auto.
+func brokerID(c *Config, v string) error {
+	if v == "auto" {
+		c.BrokerID = -1
+		return nil
+	}
+	return number(0, math.MaxInt32, func(c *Config, v int64) { setInt(&c.BrokerID, v) })(c, v)
 }
 
 func setInt[T ~int16 | ~int32](p *T, v int64) { *p = T(v) }

@@ -24,6 +24,7 @@ type shard[M Machine] struct {
 	mu      sync.Mutex
 	phase   phase
 	gone    bool               // end has been called
+	away    bool               // the partition is offered to another leader
 	cancel  context.CancelFunc // of the load under way; nil if none
 	machine M
 	tickets Ticket
@@ -99,6 +100,9 @@ func (s *shard[M]) do(fresh bool, most int, op func(m M, now time.Time, t Ticket
 
 // admit checks that an operation may run. The caller holds mu.
 func (s *shard[M]) admit(most int) error {
+	if s.away {
+		return s.r.notCoordinator(int32(s.id.Partition))
+	}
 	switch s.phase {
 	case loading:
 		return karst.CoordinatorLoading.Errorf("partition %d is being loaded", s.id.Partition)
@@ -270,6 +274,14 @@ func (s *shard[M]) gather() {
 	}
 }
 
+// offer ends what callers can do here, and appends the open batch.
+func (s *shard[M]) offer() {
+	s.mu.Lock()
+	s.away = true
+	s.mu.Unlock()
+	s.gather()
+}
+
 // confirmed takes the end of the commit of a batch: all up to it are durable, or
 // err says why that is not known.
 func (s *shard[M]) confirmed(number uint64, err error) {
@@ -300,7 +312,7 @@ func (s *shard[M]) confirmed(number uint64, err error) {
 func (s *shard[M]) expire(now time.Time) {
 	s.mu.Lock()
 	var out outcome
-	if s.phase == active {
+	if s.phase == active && !s.away {
 		s.due = time.Time{}
 		out = s.step(now, func() []Effect {
 			if d := s.machine.Deadline(); d.IsZero() || d.After(now) {
@@ -335,7 +347,7 @@ func (s *shard[M]) each(f func(m M)) bool {
 func (s *shard[M]) tell(op func(m M, now time.Time) []Effect) {
 	s.mu.Lock()
 	var out outcome
-	if s.phase == active {
+	if s.phase == active && !s.away {
 		now := time.Now()
 		out = s.step(now, func() []Effect { return op(s.machine, now) })
 	}

@@ -17,7 +17,7 @@ import (
 // a broker runs (INVALID_REQUEST). What resources may have of configs is bounded
 // (POLICY_VIOLATION): 1,000 and a MiB each, of 100,000 groups and subscriptions.
 // A resource that is in a request twice is refused; Kafka does not answer.
-var alterConfigsAPI = API{Key: int16(kmsg.AlterConfigs), Min: 0, Max: 2, apply: (*Server).alterConfigs, frameMax: 16 << 20}
+var alterConfigsAPI = API{Key: int16(kmsg.AlterConfigs), Min: 0, Max: 2, apply: (*Server).alterConfigs, forward: forwardAlways, frameMax: 16 << 20}
 
 func (s *Server) alterConfigs(ctx context.Context, r *Request) (Pending, error) {
 	req := r.Body.(*kmsg.AlterConfigsRequest)

@@ -21,7 +21,7 @@ import (
 // Difference: replicas are names, and leaders are placed by the cluster. Any other
 // assignment, which takes more than one broker, is INVALID_REPLICA_ASSIGNMENT.
 var alterPartitionReassignmentsAPI = API{
-	Key: int16(kmsg.AlterPartitionAssignments), Max: 1, apply: (*Server).alterPartitionReassignments, frameMax: 16 << 20,
+	Key: int16(kmsg.AlterPartitionAssignments), Max: 1, apply: (*Server).alterPartitionReassignments, forward: forwardAlways, frameMax: 16 << 20,
 }
 
 func (s *Server) alterPartitionReassignments(_ context.Context, r *Request) (Pending, error) {

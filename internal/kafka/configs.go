@@ -30,6 +30,17 @@ type Configs interface {
 	SetLogLevel(level string)
 }
 
+// forwardConfigs forwards changes of configs, but for those of a broker's log,
+// which are nobody else's.
+func forwardConfigs(r kmsg.Request) bool {
+	for _, resource := range r.(*kmsg.IncrementalAlterConfigsRequest).Resources {
+		if resource.ResourceType == kmsg.ConfigResourceTypeBrokerLogger {
+			return false
+		}
+	}
+	return true
+}
+
 // configAPIs are the APIs about configs.
 func configAPIs() []API {
 	return []API{describeConfigsAPI, alterConfigsAPI, incrementalAlterConfigsAPI, listConfigResourcesAPI}
@@ -117,7 +128,8 @@ func (s *Server) resource(kind kmsg.ConfigResourceType, name string) (metadata.R
 		if name == "" {
 			return none, nil
 		}
-		return metadata.Resource{Broker: strconv.Itoa(int(s.cfg.Broker))}, s.isSelf(name)
+		id, err := s.isBroker(name)
+		return metadata.Resource{Broker: strconv.Itoa(int(id))}, err
 	case kmsg.ConfigResourceTypeClientMetrics:
 		if name == "" {
 			return none, karst.InvalidRequest.Errorf("Subscription name can't be empty")
@@ -131,6 +143,17 @@ func (s *Server) resource(kind kmsg.ConfigResourceType, name string) (metadata.R
 	default:
 		return none, karst.InvalidRequest.Errorf("Unknown resource type %d", kind)
 	}
+}
+
+// isBroker refuses the name of what is no broker. Clients send changes of a
+// broker's configs to that one, which has the controller execute them.
+func (s *Server) isBroker(name string) (karst.BrokerID, error) {
+	if id, err := strconv.ParseInt(name, 10, 32); err == nil {
+		if _, live := s.deps.Images.Image().LiveBroker(karst.BrokerID(id)); live {
+			return karst.BrokerID(id), nil
+		}
+	}
+	return s.cfg.Broker, s.isSelf(name)
 }
 
 // isSelf refuses the name of another broker: its configs are its own affair.

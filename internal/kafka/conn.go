@@ -121,7 +121,7 @@ func (c *Conn) accept(ctx context.Context, f *frame) error {
 
 func (c *Conn) apply(ctx context.Context, api API, r *Request) (p Pending, err error) {
 	defer c.isolate(r, &err)
-	return api.apply(c.server, ctx, r)
+	return c.server.run(ctx, api, r)
 }
 
 // isolate turns a panic into an error that closes only this connection.

@@ -17,7 +17,7 @@ import (
 // Difference: an internal topic does not grow (INVALID_PARTITIONS). The number of
 // its partitions says where each group is: Kafka, once it is restarted, finds
 // none of them.
-var createPartitionsAPI = API{Key: 37, Min: 0, Max: 3, apply: (*Server).createPartitions, frameMax: 16 << 20}
+var createPartitionsAPI = API{Key: 37, Min: 0, Max: 3, apply: (*Server).createPartitions, forward: forwardAlways, frameMax: 16 << 20}
 
 func (s *Server) createPartitions(ctx context.Context, r *Request) (Pending, error) {
 	req := r.Body.(*kmsg.CreatePartitionsRequest)

@@ -24,7 +24,7 @@ import (
 // Difference: any replication factor is accepted, where Kafka wants as many brokers
 // (INVALID_REPLICATION_FACTOR), and told in the answer; it says nothing about
 // durability. Replicas that are assigned by hand have to be brokers.
-var createTopicsAPI = API{Key: 19, Min: 2, Advertised: 2, Max: 7, apply: (*Server).createTopics, frameMax: 16 << 20}
+var createTopicsAPI = API{Key: 19, Min: 2, Advertised: 2, Max: 7, apply: (*Server).createTopics, forward: forwardAlways, frameMax: 16 << 20}
 
 func (s *Server) createTopics(ctx context.Context, r *Request) (Pending, error) {
 	req := r.Body.(*kmsg.CreateTopicsRequest)

@@ -13,7 +13,7 @@ import (
 // By name, and from version 6 by name or id. A topic is gone from this broker's
 // metadata when the answer is sent, and from the others' soon after; its objects
 // are deleted by the collector.
-var deleteTopicsAPI = API{Key: 20, Min: 1, Advertised: 1, Max: 6, apply: (*Server).deleteTopics, frameMax: 16 << 20}
+var deleteTopicsAPI = API{Key: 20, Min: 1, Advertised: 1, Max: 6, apply: (*Server).deleteTopics, forward: forwardAlways, frameMax: 16 << 20}
 
 func (s *Server) deleteTopics(ctx context.Context, r *Request) (Pending, error) {
 	req := r.Body.(*kmsg.DeleteTopicsRequest)

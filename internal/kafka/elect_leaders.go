@@ -22,7 +22,7 @@ import (
 // Difference: leaders are placed without being asked. One that is missing cannot
 // be elected (PREFERRED_LEADER_NOT_AVAILABLE, ELIGIBLE_LEADERS_NOT_AVAILABLE): it
 // comes as soon as a broker is live.
-var electLeadersAPI = API{Key: int16(kmsg.ElectLeaders), Max: 2, apply: (*Server).electLeaders, frameMax: 16 << 20}
+var electLeadersAPI = API{Key: int16(kmsg.ElectLeaders), Max: 2, apply: (*Server).electLeaders, forward: forwardAlways, frameMax: 16 << 20}
 
 // Types of elections (KIP-460).
 const (

@@ -72,6 +72,7 @@ var codes = map[karst.Code]*kerr.Error{
 	karst.FeatureUpdateFailed:      kerr.FeatureUpdateFailed,
 	karst.ResourceNotFound:         kerr.ResourceNotFound,
 	karst.UnknownTransactionalID:   kerr.TransactionalIDNotFound,
+	karst.DuplicateBroker:          kerr.DuplicateBrokerRegistration,
 	karst.BrokerNotRegistered:      kerr.BrokerIDNotRegistered,
 }
 

@@ -19,7 +19,7 @@ import (
 // Difference: an operation that Kafka does not know is INVALID_REQUEST for
 // topics, groups and client metrics, too, not UNKNOWN_SERVER_ERROR. What cannot
 // be changed, and bounds, are as for AlterConfigs.
-var incrementalAlterConfigsAPI = API{Key: int16(kmsg.IncrementalAlterConfigs), Min: 0, Max: 1, apply: (*Server).incrementalAlterConfigs, frameMax: 16 << 20}
+var incrementalAlterConfigsAPI = API{Key: int16(kmsg.IncrementalAlterConfigs), Min: 0, Max: 1, apply: (*Server).incrementalAlterConfigs, forward: forwardConfigs, frameMax: 16 << 20}
 
 func (s *Server) incrementalAlterConfigs(ctx context.Context, r *Request) (Pending, error) {
 	req := r.Body.(*kmsg.IncrementalAlterConfigsRequest)

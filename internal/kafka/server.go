@@ -20,8 +20,10 @@ import (
 
 // Config is what can be set on a listener. A zero number means the default.
 type Config struct {
-	Broker karst.BrokerID // the node id clients know this broker by
-	LogDir string         // the bucket's URL without secrets, which clients see as the log directory
+	// Listener is the name of the listener that is served; "" of the only one.
+	Listener string
+	Broker   karst.BrokerID // the node id clients know this broker by
+	LogDir   string         // the bucket's URL without secrets, which clients see as the log directory
 
 	RequestBytesMax  int64         // socket.request.max.bytes: larger frames close the connection; 100 MiB
 	InboundBytes     int64         // queued.max.request.bytes: frames of records in memory, all connections; 256 MiB
@@ -79,6 +81,8 @@ type Deps struct {
 	Groups    group.Service // nil: groups are not served
 	Memory    *chunk.Pool   // frames lie in it
 	Metrics   Metrics       // optional
+	// Controller executes what changes metadata; nil: this broker does.
+	Controller Controller
 }
 
 // Metrics is told what happens on the listener. Its methods must not block.

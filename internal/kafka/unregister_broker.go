@@ -15,7 +15,7 @@ import (
 // Difference: a broker that is gone has nothing to give up, so this changes nothing:
 // DescribeCluster lists it as fenced until the cluster forgets it. One that is live
 // is refused (INVALID_REQUEST): stop it instead.
-var unregisterBrokerAPI = API{Key: int16(kmsg.UnregisterBroker), Max: 0, apply: (*Server).unregisterBroker, frameMax: 64 << 10}
+var unregisterBrokerAPI = API{Key: int16(kmsg.UnregisterBroker), Max: 0, apply: (*Server).unregisterBroker, forward: forwardAlways, frameMax: 64 << 10}
 
 func (s *Server) unregisterBroker(_ context.Context, r *Request) (Pending, error) {
 	req := r.Body.(*kmsg.UnregisterBrokerRequest)

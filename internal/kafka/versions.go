@@ -3,6 +3,8 @@ package kafka
 import (
 	"context"
 	"slices"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // API is one Kafka API as this broker serves it. Each is declared once, in the
@@ -19,6 +21,9 @@ type API struct {
 	// returns what is left. It may wait itself: that stops the connection's
 	// pipeline, which is right for administration. An error closes the connection.
 	apply func(s *Server, ctx context.Context, r *Request) (Pending, error)
+	// forward reports whether a request is to be executed where the controller is;
+	// nil: never.
+	forward func(kmsg.Request) bool
 	// frameMax bounds the size of the API's requests, in bytes, where that is
 	// below the listener's; 0 for no bound of its own.
 	frameMax int64

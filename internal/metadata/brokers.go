@@ -71,6 +71,12 @@ func (r *ForgetIncarnation) apply(img *Image, d *changes) error {
 	return nil
 }
 
+// Forgettable reports whether ForgetIncarnation holds.
+func (i *Image) Forgettable(inc karst.Incarnation) bool {
+	b, ok := i.Broker(inc)
+	return ok && b.Phase == Adopted && i.leads[inc] == 0 && !i.referencesWAL(inc)
+}
+
 // referencesWAL reports whether any WAL object of inc is referenced.
 func (i *Image) referencesWAL(inc karst.Incarnation) bool {
 	found := false

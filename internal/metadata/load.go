@@ -101,6 +101,9 @@ func (r *Replica) loadFrom(ctx context.Context, snapshots []listedSnapshot) (aga
 		}
 		r.next = Position{Term: at.Term, Number: at.Number + 1}
 		r.behind = Behind{}
+		r.mu.Lock()
+		r.held, r.feed = Held{Term: at.Term, unread: true}, feed{}
+		r.mu.Unlock()
 		r.publish(img, &Delta{Position: at, Reset: true})
 		return false, r.applyAhead(commits)
 	}

@@ -33,9 +33,23 @@ const (
 	snapshotMax = 8 << 30
 )
 
-// OpenCluster reads the cluster object, or creates it in an empty bucket. Of
-// several that create it at once, all return the winner's id.
+// Cluster is a bucket's cluster.
+type Cluster struct {
+	ID karst.ClusterID
+	// Secret is known to those who can read the bucket, and to nobody else.
+	Secret [16]byte
+}
+
+// OpenCluster is the id of OpenBucket.
 func OpenCluster(ctx context.Context, st objlog.Store) (karst.ClusterID, error) {
+	c, err := OpenBucket(ctx, st)
+	return c.ID, err
+}
+
+// OpenBucket reads the cluster object, or creates it in an empty bucket. Of
+// several that create it at once, all return what the winner wrote. The secret is
+// the object's nonce, which is in no message.
+func OpenBucket(ctx context.Context, st objlog.Store) (Cluster, error) {
 	h, payload, err := objlog.Read(ctx, st, clusterName, objlog.NamedMax)
 	if errors.Is(err, store.ErrNotFound) {
 		fresh := object.Header{Kind: object.Cluster, Version: clusterVersion, Nonce: object.NewNonce()}
@@ -43,16 +57,16 @@ func OpenCluster(ctx context.Context, st objlog.Store) (karst.ClusterID, error) 
 		h, payload, _, err = objlog.CreateNamed(ctx, st, clusterName, fresh, marshal(&pb.ClusterInfo{Format: bucketFormat}))
 	}
 	if err != nil {
-		return karst.ClusterID{}, fmt.Errorf("open cluster: %w", err)
+		return Cluster{}, fmt.Errorf("open cluster: %w", err)
 	}
 	var info pb.ClusterInfo
 	if h.Kind != object.Cluster || h.Version != clusterVersion || proto.Unmarshal(payload, &info) != nil {
-		return karst.ClusterID{}, &karst.CorruptError{Object: clusterName, Reason: "not a cluster object of a version this Karst knows"}
+		return Cluster{}, &karst.CorruptError{Object: clusterName, Reason: "not a cluster object of a version this Karst knows"}
 	}
 	if info.Format == 0 || info.Format > bucketFormat {
-		return karst.ClusterID{}, fmt.Errorf("open cluster: the bucket has format %d, this version of Karst reads up to %d", info.Format, bucketFormat)
+		return Cluster{}, fmt.Errorf("open cluster: the bucket has format %d, this version of Karst reads up to %d", info.Format, bucketFormat)
 	}
-	return h.Cluster, nil
+	return Cluster{ID: h.Cluster, Secret: h.Nonce}, nil
 }
 
 // walMark is in every store that holds WALs apart from the data.

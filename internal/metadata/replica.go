@@ -30,6 +30,8 @@ type Replica struct {
 
 	mu        sync.Mutex
 	img       *Image
+	held      Held          // who claimed the term the replica is in
+	feed      feed          // what came last, for other replicas
 	told      Position      // listeners were told up to here
 	changed   chan struct{} // closed when told moves
 	listeners []Listener
@@ -59,6 +61,13 @@ func (r *Replica) Listen(l Listener) *Image {
 	defer r.mu.Unlock()
 	r.listeners = append(r.listeners, l)
 	return r.img
+}
+
+// Changed is closed when the image that listeners were told of changes next.
+func (r *Replica) Changed() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.changed
 }
 
 // Wait returns once done is true of an image whose listeners have been told, or
@@ -229,8 +238,17 @@ func (r *Replica) enterBy(c Claim) bool {
 	if c.End != r.next.Number || c.Check != r.Image().check {
 		return false
 	}
-	r.next = Position{Term: r.next.Term + 1, Number: 1}
+	r.enterTerm(r.next.Term+1, c)
 	return true
+}
+
+// enterTerm goes to the beginning of a term.
+func (r *Replica) enterTerm(k karst.Term, c Claim) {
+	r.next = Position{Term: k, Number: 1}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held = Held{Term: k, Claim: c}
+	r.feed.add(Entry{Term: k, Claim: &c})
 }
 
 // apply decodes and applies the commit at r.next.
@@ -249,14 +267,17 @@ func (r *Replica) apply(name string, h object.Header, payload []byte) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	r.advance(img, d, len(payload))
+	r.advance(img, d, payload)
 	return nil
 }
 
 // advance goes on to the image after the commit at r.next.
-func (r *Replica) advance(img *Image, d *Delta, size int) {
+func (r *Replica) advance(img *Image, d *Delta, payload []byte) {
+	r.mu.Lock()
+	r.feed.add(Entry{Term: r.next.Term, Number: r.next.Number, Commit: payload})
+	r.mu.Unlock()
 	r.next.Number++
 	r.behind.Commits++
-	r.behind.Bytes += int64(size)
+	r.behind.Bytes += int64(len(payload))
 	r.publish(img, d)
 }

@@ -30,11 +30,13 @@ type Term struct {
 //
 // The term before is sealed at its first free number; every commit below that
 // is applied before the claim, which states where the term ended, is created.
-func (r *Replica) TakeOver(ctx context.Context, id karst.BrokerID, host string) (*Term, error) {
+//
+// who says who claims; its End and Check are filled in.
+func (r *Replica) TakeOver(ctx context.Context, who Claim) (*Term, error) {
 	if err := r.take(ctx); err != nil {
 		return nil, err
 	}
-	t := &Term{replica: r, claim: Claim{Broker: id, Host: host}}
+	t := &Term{replica: r, claim: who}
 	if err := t.Next(ctx); err != nil {
 		r.release()
 		return nil, err
@@ -74,7 +76,7 @@ func (t *Term) Next(ctx context.Context) error {
 	case !ours:
 		return fmt.Errorf("%w: term %d was claimed first", ErrLost, k)
 	}
-	r.next = Position{Term: k, Number: 1}
+	r.enterTerm(k, c)
 	t.log, t.over = TermLog(r.store, r.cluster, k), false
 	return nil
 }
@@ -142,7 +144,7 @@ func (t *Term) Commit(ctx context.Context, b *Batch) error {
 		return fmt.Errorf("commit %s: %w", c.Position, err)
 	}
 	img, d := b.Finish(c.Position, check)
-	r.advance(img, d, len(payload))
+	r.advance(img, d, payload)
 	return nil
 }
 

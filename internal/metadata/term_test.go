@@ -74,7 +74,7 @@ func TestUnreadableCommitIsUnknown(t *testing.T) {
 
 func takeOver(t testing.TB, r *Replica) *Term {
 	t.Helper()
-	term, err := r.TakeOver(t.Context(), 1, "h")
+	term, err := r.TakeOver(t.Context(), Claim{Broker: 1, Host: "h"})
 	must(t, err)
 	return term
 }

@@ -84,7 +84,7 @@ func (w *World) newMembers() *members {
 	c.controller = controller.New(controller.Config{Log: c.log}, c.replica, st)
 	go func() {
 		defer close(c.ended)
-		if err := c.controller.Run(ctx); err != nil {
+		if err := c.controller.Run(ctx, nil); err != nil {
 			w.reportf(Unexpected, "controller: %v", err)
 		}
 	}()

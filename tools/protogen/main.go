@@ -40,16 +40,27 @@ func generate(path string) error {
 	}
 	request := &pluginpb.CodeGeneratorRequest{
 		FileToGenerate: []string{file},
-		Parameter:      proto.String("paths=source_relative"),
 	}
 	for _, f := range compiled {
 		request.ProtoFile = append(request.ProtoFile, protodesc.ToFileDescriptorProto(f))
 	}
+	if err := run(dir, "protoc-gen-go", "paths=source_relative", request); err != nil {
+		return err
+	}
+	if compiled[0].Services().Len() == 0 {
+		return nil
+	}
+	return run(dir, "protoc-gen-connect-go", "paths=source_relative,simple", request)
+}
+
+// run runs a plugin of protoc and writes what it answers.
+func run(dir, name, parameter string, request *pluginpb.CodeGeneratorRequest) error {
+	request.Parameter = &parameter
 	input, err := proto.Marshal(request)
 	if err != nil {
 		return err
 	}
-	plugin := exec.Command("go", "tool", "protoc-gen-go")
+	plugin := exec.Command("go", "tool", name)
 	plugin.Stdin, plugin.Stderr = bytes.NewReader(input), os.Stderr
 	output, err := plugin.Output()
 	if err != nil {
@@ -63,6 +74,9 @@ func generate(path string) error {
 		return fmt.Errorf("%s", *response.Error)
 	}
 	for _, f := range response.File {
+		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(f.GetName())), 0o755); err != nil {
+			return err
+		}
 		if err := os.WriteFile(filepath.Join(dir, f.GetName()), []byte(f.GetContent()), 0o644); err != nil {
 			return err
 		}

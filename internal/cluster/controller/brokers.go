@@ -9,8 +9,8 @@ import (
 	"github.com/karst-io/karst/internal/metadata"
 )
 
-// AssignID, as the ID of a Registration, asks for the lowest id that no broker
-// ever had.
+// AssignID, as the ID of a Registration, asks for the lowest id that no live
+// broker has.
 const AssignID karst.BrokerID = -1
 
 // producerBlock is how many producer ids are handed out at once.
@@ -19,9 +19,19 @@ const producerBlock = 1000
 // Registration asks for an incarnation; its ID may be AssignID.
 type Registration = metadata.Registration
 
-// Register commits a new incarnation of a broker and fences, in the same
-// commit, every live incarnation with the same broker id.
+// Register commits a new incarnation of a broker and fences, in the same commit,
+// the live incarnation with the same broker id, whatever it is.
 func (c *Controller) Register(ctx context.Context, r Registration) (karst.Incarnation, error) {
+	return c.register(ctx, r, func(*metadata.BrokerState) bool { return true })
+}
+
+// Replace is Register that fences over alone (0: none): if another incarnation of
+// the broker id is live, it is refused with DuplicateBroker.
+func (c *Controller) Replace(ctx context.Context, r Registration, over karst.Incarnation) (karst.Incarnation, error) {
+	return c.register(ctx, r, func(b *metadata.BrokerState) bool { return b.Incarnation == over })
+}
+
+func (c *Controller) register(ctx context.Context, r Registration, may func(*metadata.BrokerState) bool) (karst.Incarnation, error) {
 	if r.ID < AssignID {
 		return 0, karst.InvalidRequest.Errorf("broker id %d is negative", r.ID)
 	}
@@ -34,6 +44,9 @@ func (c *Controller) Register(ctx context.Context, r Registration) (karst.Incarn
 		var records []metadata.Record
 		for b := range img.LiveBrokers() {
 			if b.ID == id {
+				if !may(b) {
+					return nil, karst.DuplicateBroker.Errorf("broker %d has registered just now, as incarnation %d", id, b.Incarnation)
+				}
 				records = append(records, &metadata.FenceIncarnation{Incarnation: b.Incarnation})
 			}
 		}
@@ -49,11 +62,13 @@ func (c *Controller) Register(ctx context.Context, r Registration) (karst.Incarn
 }
 
 func freeID(img *metadata.Image) karst.BrokerID {
-	next := karst.BrokerID(0)
-	for b := range img.Brokers() {
-		next = max(next, b.ID+1)
+	id := karst.BrokerID(1)
+	for {
+		if _, live := img.LiveBroker(id); !live {
+			return id
+		}
+		id++
 	}
-	return next
 }
 
 // Fence commits Fenced for an incarnation; one that is fenced already is fine.

@@ -25,8 +25,7 @@ import (
 
 // Config tunes a controller. Zero values mean the defaults.
 type Config struct {
-	Broker karst.BrokerID // in claims, for people
-	Host   string         // in claims, for people
+	Claim metadata.Claim // who we are
 
 	Partitions        int32         // of topics that do not say: num.partitions; 1
 	ReplicationFactor int16         // default.replication.factor; 1
@@ -176,9 +175,11 @@ func (c *Controller) Active() bool {
 // nil), another broker takes over (ErrDeposed), or a commit could not be
 // written for StallTimeout or the log cannot be read (other errors): then it
 // may be called again, and finds out what became of the commit.
-func (c *Controller) Run(ctx context.Context) error {
+//
+// begun, if not nil, is called once the term is held.
+func (c *Controller) Run(ctx context.Context, begun func()) error {
 	ctx = store.WithCaller(ctx, store.CallerMetadata)
-	term, err := c.replica.TakeOver(ctx, c.cfg.Broker, c.cfg.Host)
+	term, err := c.replica.TakeOver(ctx, c.cfg.Claim)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // asked to stop
@@ -188,6 +189,9 @@ func (c *Controller) Run(ctx context.Context) error {
 	c.cfg.Log.Info("holding metadata term", "term", term.Number(), "position", c.replica.Image().Position())
 	s := &session{Controller: c, term: term, snapshots: make(chan snapshotDone, 1), giveUp: func() {}}
 	c.setOpen(true)
+	if begun != nil {
+		begun()
+	}
 	err = s.loop(ctx)
 	c.setOpen(false)
 	s.end(ctx, err)

@@ -45,7 +45,7 @@ func (n *node) run(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	n.stop = cancel
-	go func() { n.ended <- n.Run(ctx) }()
+	go func() { n.ended <- n.Run(ctx, nil) }()
 	for !n.Active() && len(n.ended) == 0 {
 		time.Sleep(time.Millisecond)
 	}
@@ -163,7 +163,7 @@ func TestTwoControllers(t *testing.T) {
 				nodes = append(nodes, a)
 				wg.Go(func() {
 					for ctx.Err() == nil {
-						_ = a.Run(ctx)
+						_ = a.Run(ctx, nil)
 						time.Sleep(time.Duration(seed*7+uint64(n)*13) * time.Millisecond)
 					}
 				})
@@ -227,7 +227,7 @@ func TestCrashAtEveryStep(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 				defer cancel()
 				var wg sync.WaitGroup
-				wg.Go(func() { _ = c.Run(ctx) })
+				wg.Go(func() { _ = c.Run(ctx, nil) })
 				var names []string
 				time.Sleep(time.Millisecond)
 				_, err = c.Register(ctx, Registration{ID: 1})

@@ -76,6 +76,12 @@ func (c *Coordinator) Apply(img *metadata.Image, d *metadata.Delta) {
 	}
 }
 
+// Offer prepares the hand-over of partitions, before the engine offers them.
+func (c *Coordinator) Offer(tps []karst.TopicPartition) { c.runtime.Offer(tps) }
+
+// Withdraw takes offers back, after the engine did.
+func (c *Coordinator) Withdraw(tps []karst.TopicPartition) { c.runtime.Withdraw(tps) }
+
 // PartitionOf is the partition that has a group, of so many: the absolute value
 // of Java's String.hashCode, 0 for the one that has none, modulo their number.
 // Tools compute it, too.

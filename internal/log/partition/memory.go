@@ -6,6 +6,9 @@ import "github.com/karst-io/karst/internal/store"
 // have the answer: then r has the watermarks and no bytes.
 func (p *Partition) ReadMemory(q ReadRequest) (r *Read, cold bool, err error) {
 	r, state, err := p.readMemory(q)
+	if r != nil {
+		p.traffic.read(int(r.Size))
+	}
 	return r, state != nil, err
 }
 

@@ -50,8 +50,12 @@ type Partition struct {
 	id    karst.TopicPartition
 	epoch karst.Epoch
 
+	traffic traffic
+
 	mu       sync.Mutex
 	closed   bool
+	offered  bool                     // to another leader: nobody may act on what we say
+	last     *wal.Commit              // of the newest append or trim entry; nil if none
 	state    *metadata.PartitionState // as of the newest image
 	next     karst.Offset             // log end: the offset of the next append
 	hw       karst.Offset             // all below is durable; never goes back (I5)
@@ -88,6 +92,26 @@ func (p *Partition) Close() {
 	p.tail.runs = nil
 }
 
+// Offer ends what clients can do here, until Withdraw: from the offer of a
+// hand-over on another leader may be acting (section 4 of the architecture). The
+// commit, nil for none, is done when nothing of the partition is in flight (I2).
+func (p *Partition) Offer() *wal.Commit {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.offered = true
+	return p.last
+}
+
+// Withdraw takes an offer back: the hand-over did not and will not happen.
+func (p *Partition) Withdraw() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.offered = false
+}
+
+// away reports whether clients have to look elsewhere. The caller holds mu.
+func (p *Partition) away() bool { return p.closed || p.offered }
+
 func (p *Partition) notLeader() error {
 	return karst.NotLeader.Errorf("partition %s is not led here", p.id)
 }
@@ -97,7 +121,7 @@ func (p *Partition) notLeader() error {
 func (p *Partition) Append(log Log, i record.Info, b []byte, hold store.Holder, now time.Time) (Appended, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
+	if p.away() {
 		return Appended{}, p.notLeader()
 	}
 	if !p.loaded && i.Producer >= 0 {
@@ -118,7 +142,8 @@ func (p *Partition) Append(log Log, i record.Info, b []byte, hold store.Holder, 
 		p.producers.apply(i, at, commit, karst.Timestamp(now.UnixMilli()))
 		p.unflushed = append(p.unflushed, i)
 	}
-	p.next = i.Next()
+	p.next, p.last = i.Next(), commit
+	p.traffic.appended(i.Size)
 	return Appended{Base: i.Base, Timestamp: at, LogStart: p.logStart, Commit: commit}, nil
 }
 
@@ -191,7 +216,7 @@ func (p *Partition) Evict(n karst.Number) {
 func (p *Partition) DeleteRecords(log Log, before karst.Offset) (low karst.Offset, commit *wal.Commit, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
+	if p.away() {
 		return 0, nil, p.notLeader()
 	}
 	if before == -1 {
@@ -203,7 +228,8 @@ func (p *Partition) DeleteRecords(log Log, before karst.Offset) (low karst.Offse
 	if before <= p.logStart {
 		return p.logStart, nil, nil
 	}
-	return before, log.AppendTrim(segment.Trim{Partition: p.id, Epoch: p.epoch, Offset: before}), nil
+	p.last = log.AppendTrim(segment.Trim{Partition: p.id, Epoch: p.epoch, Offset: before})
+	return before, p.last, nil
 }
 
 // LogStart is the first offset a client may read.
@@ -224,7 +250,7 @@ func (p *Partition) HighWatermark() karst.Offset {
 // is negative is none.
 func (p *Partition) checkEpoch(current karst.Epoch) error {
 	switch {
-	case p.closed:
+	case p.away():
 		return p.notLeader()
 	case current < 0 || current == p.epoch:
 		return nil
