@@ -40,7 +40,7 @@ var errTimeout = errors.New("client: no answer in time")
 
 // dial connects to an address.
 func dial(n *Network, at string) (*link, error) {
-	nc, err := n.Dial(at)
+	nc, err := n.Dial(context.Background(), "client", at)
 	if err != nil {
 		return nil, err
 	}

@@ -69,7 +69,7 @@ func (n *nemesis) run(ctx context.Context) {
 			n.blackout(ctx)
 		case 8:
 			n.w.event("connections reset")
-			p.listener.Reset()
+			p.Reset()
 		case 9, 10:
 			n.strike(p)
 		default:

@@ -1,59 +1,129 @@
 package sim
 
 import (
+	"context"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
 
-// Network connects clients with listeners by address. Bytes take a fixed time
-// and are never lost on a connection that lives.
+// Network connects hosts by address. Bytes take a fixed time and are never lost on
+// a connection that lives; while its hosts are parted they wait.
 type Network struct {
 	latency time.Duration
 
 	mu        sync.Mutex
 	listeners map[string]*listener
 	ports     int
+	conns     map[*conn]struct{} // that were dialed and not closed
+	blocked   map[way]bool
+	healed    chan struct{} // closed and replaced by Heal
 }
+
+// way is one direction between two hosts.
+type way struct{ from, to string }
 
 // NewNetwork makes a network in which bytes take latency.
 func NewNetwork(latency time.Duration) *Network {
-	return &Network{latency: latency, listeners: map[string]*listener{}}
+	return &Network{
+		latency: latency, listeners: map[string]*listener{}, conns: map[*conn]struct{}{}, blocked: map[way]bool{},
+		healed: make(chan struct{}),
+	}
 }
 
 var errRefused = errors.New("connection refused")
 
-// Listen listens at an address. Whoever listened there before gets no more
-// connections, but keeps those it has.
-func (n *Network) Listen(at string) *listener {
-	l := &listener{network: n, at: addr(at), queue: make(chan net.Conn, 128), closed: make(chan struct{}), conns: map[*conn]struct{}{}}
+// Listen has a process listen at an address. Whoever listened there before gets
+// no more connections, but keeps those it has.
+func (n *Network) Listen(p *Process, at string) *listener {
+	l := &listener{process: p, at: addr(at), queue: make(chan net.Conn, 128), closed: make(chan struct{})}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.listeners[at] = l
 	return l
 }
 
-// Dial connects to whoever listens at an address.
-func (n *Network) Dial(at string) (net.Conn, error) {
+// Dial connects a host to whoever listens at an address. To one that it is parted
+// from it waits until they are healed or ctx ends.
+func (n *Network) Dial(ctx context.Context, from, at string) (*conn, error) {
+	for {
+		c, wait, err := n.dial(from, at)
+		if wait == nil {
+			return c, err
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// dial is one attempt to connect: it does, fails, or says what to wait for.
+func (n *Network) dial(from, at string) (*conn, <-chan struct{}, error) {
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	l := n.listeners[at]
-	n.ports++
-	from := addr("10.0.0.1:" + itoa(n.ports))
-	n.mu.Unlock()
 	if l == nil {
-		return nil, errRefused
+		return nil, nil, errRefused
 	}
+	host := l.process.Host
+	if n.blocked[way{from, host}] || n.blocked[way{host, from}] { // a handshake goes both ways
+		return nil, n.healed, nil
+	}
+	n.ports++
+	local := addr("10.0.0.1:" + itoa(n.ports))
 	there, back := newPipe(n.latency), newPipe(n.latency)
-	client := &conn{in: back, out: there, local: from, remote: l.at}
-	server := &conn{in: there, out: back, local: l.at, remote: from}
-	client.peer, server.peer = server, client
+	client := &conn{in: back, out: there, local: local, remote: l.at, there: way{from, host}, server: l.process}
+	server := &conn{in: there, out: back, local: l.at, remote: local}
 	if !l.offer(server) {
-		return nil, errRefused
+		return nil, nil, errRefused
 	}
-	return client, nil
+	n.conns[client] = struct{}{}
+	client.gone = func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		delete(n.conns, client)
+	}
+	return client, nil, nil
+}
+
+// Partition parts two hosts: what either sends does not arrive, and nothing tells
+// them so.
+func (n *Network) Partition(a, b string) {
+	n.Block(a, b)
+	n.Block(b, a)
+}
+
+// Block keeps what one host sends from the other, and not what it is sent.
+func (n *Network) Block(from, to string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.blocked[way{from, to}] = true
+	n.holdAll()
+}
+
+// Heal ends all partitions. What was sent meanwhile arrives.
+func (n *Network) Heal() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	clear(n.blocked)
+	n.holdAll()
+	close(n.healed)
+	n.healed = make(chan struct{})
+}
+
+// holdAll holds what is blocked, and nothing else. The caller holds mu.
+func (n *Network) holdAll() {
+	for c := range n.conns {
+		c.out.hold(n.blocked[c.there])
+		c.in.hold(n.blocked[way{c.there.to, c.there.from}])
+	}
 }
 
 func itoa(n int) string {
@@ -72,36 +142,78 @@ type addr string
 func (a addr) Network() string { return "sim" }
 func (a addr) String() string  { return string(a) }
 
-// listener is the end at which a process takes connections.
+// ends are the ends that a process has of connections.
+type ends struct {
+	mu    sync.Mutex
+	conns map[*conn]struct{}
+	cut   bool
+}
+
+// add adds one, unless the process is cut off.
+func (e *ends) add(c *conn) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.cut {
+		return false
+	}
+	if e.conns == nil {
+		e.conns = map[*conn]struct{}{}
+	}
+	e.conns[c] = struct{}{}
+	return true
+}
+
+// all takes the connections there are.
+func (e *ends) all() []*conn {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all := slices.Collect(maps.Keys(e.conns))
+	clear(e.conns)
+	return all
+}
+
+// Reset ends every connection with an error at both ends.
+func (e *ends) Reset() {
+	for _, c := range e.all() {
+		c.in.fail(errReset)
+		c.out.abort(errReset)
+	}
+}
+
+// Cut takes the process from the network: those it is connected to see errors,
+// the process hears nothing any more and does not know.
+func (e *ends) Cut() {
+	e.mu.Lock()
+	e.cut = true
+	e.mu.Unlock()
+	for _, c := range e.all() {
+		c.out.abort(errReset) // what it says goes nowhere
+		c.out.sink()
+		c.in.sever()
+	}
+}
+
+var errReset = errors.New("connection reset by peer")
+
+// listener is where a process takes connections.
 type listener struct {
-	network *Network
+	ends
+	process *Process
 	at      addr
 	queue   chan net.Conn
 	closed  chan struct{}
 	once    sync.Once
-
-	mu    sync.Mutex
-	conns map[*conn]struct{} // ends of the process
-	cut   bool
 }
 
 func (l *listener) offer(c *conn) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.cut {
+	if len(l.queue) == cap(l.queue) || !l.add(c) {
 		return false
 	}
 	select {
-	case <-l.closed:
+	case <-l.closed: // looked at last, so that Reset after Close misses none
 		return false
-	default:
-	}
-	select {
-	case l.queue <- c:
-		l.conns[c] = struct{}{}
+	case l.queue <- c: // there is room: who dials holds the network's mu
 		return true
-	default:
-		return false
 	}
 }
 
@@ -124,46 +236,15 @@ func (l *listener) Close() error {
 // Addr implements net.Listener.
 func (l *listener) Addr() net.Addr { return l.at }
 
-// all takes the connections there are.
-func (l *listener) all() []*conn {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var all []*conn
-	for c := range l.conns {
-		all = append(all, c)
-	}
-	clear(l.conns)
-	return all
-}
-
-// Reset ends every connection with an error at both ends.
-func (l *listener) Reset() {
-	for _, c := range l.all() {
-		c.in.fail(errReset)
-		c.out.fail(errReset)
-	}
-}
-
-// Cut takes the process from the network: clients see errors, the process hears
-// nothing any more and does not know.
-func (l *listener) Cut() {
-	l.mu.Lock()
-	l.cut = true
-	l.mu.Unlock()
-	for _, c := range l.all() {
-		c.out.fail(errReset) // what it says goes nowhere
-		c.out.sink()
-		c.in.sever()
-	}
-}
-
-var errReset = errors.New("connection reset by peer")
-
 // conn is one end of a connection.
 type conn struct {
 	in, out       *pipe
 	local, remote addr
-	peer          *conn
+
+	// Of the end that dialed:
+	there  way      // from its host to the other
+	server *Process // that took it
+	gone   func()   // tells the network that it is closed
 }
 
 func (c *conn) Read(b []byte) (int, error)  { return c.in.read(b) }
@@ -175,6 +256,9 @@ func (c *conn) RemoteAddr() net.Addr        { return c.remote }
 func (c *conn) Close() error {
 	c.out.end()
 	c.in.fail(net.ErrClosed)
+	if c.gone != nil {
+		c.gone()
+	}
 	return nil
 }
 
@@ -215,6 +299,7 @@ type pipe struct {
 	err     error // for both ends
 	sunk    bool  // writes vanish
 	severed bool  // nothing arrives any more
+	held    bool  // nothing arrives for now
 	readBy  time.Time
 	writeBy time.Time
 }
@@ -256,6 +341,36 @@ func (p *pipe) fail(err error) {
 	p.change()
 }
 
+// abort is fail as the writer's host does it: the reader does not hear of it while
+// the pipe is held, and afterwards finds that nothing more comes.
+func (p *pipe) abort(err error) {
+	p.mu.Lock()
+	held := p.held
+	p.mu.Unlock()
+	if held {
+		p.end()
+	} else {
+		p.fail(err)
+	}
+}
+
+// hold keeps what is written from arriving, or lets it go on.
+func (p *pipe) hold(on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.held == on {
+		return
+	}
+	p.held = on
+	at := time.Now().Add(p.latency)
+	for i := range p.pieces {
+		if !on && p.pieces[i].at.Before(at) {
+			p.pieces[i].at = at
+		}
+	}
+	p.change()
+}
+
 func (p *pipe) sink() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -281,6 +396,8 @@ func (p *pipe) look(b []byte) (n int, err error, wait <-chan struct{}, until tim
 		return 0, os.ErrDeadlineExceeded, nil, until
 	case p.err != nil:
 		return 0, p.err, nil, until
+	case p.held:
+		return 0, nil, p.changed, p.readBy
 	case len(p.pieces) > 0 && !p.pieces[0].at.After(now):
 		n = copy(b, p.pieces[0].b)
 		p.pieces[0].b = p.pieces[0].b[n:]
@@ -335,7 +452,7 @@ func (p *pipe) push(b []byte) (n int, err error, wait <-chan struct{}, until tim
 	switch {
 	case p.sunk || p.severed:
 		return len(b), nil, nil, until
-	case p.err != nil:
+	case p.err != nil && !p.held: // the reader's end is closed, and the writer hears of it
 		return 0, p.err, nil, until
 	case p.ended:
 		return 0, net.ErrClosed, nil, until

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,14 +28,98 @@ type Process struct {
 	Store  *faults.Store // between it and the bucket
 	Name   string        // its id and which process of that id
 
-	rival    bool // another one was alive at its start: they may depose each other
-	listener *listener
-	cancel   context.CancelFunc
-	ended    chan struct{}
-	err      error // why it ended; after ended
+	Host string // its name in the network: no two processes share one, though they may an address
 
-	mu     sync.Mutex
-	doomed bool // crashed or told to stop: its end is no surprise
+	rival  bool // another one was alive at its start: they may depose each other
+	w      *World
+	at     string // where clients connect
+	cancel context.CancelFunc
+	ended  chan struct{}
+	err    error // why it ended; after ended
+	dialed ends
+
+	mu        sync.Mutex
+	listeners map[string]*listener // by what they are for
+	doomed    bool                 // crashed or told to stop: its end is no surprise
+}
+
+// What a process listens for, as package broker calls it.
+const (
+	forClients = "listen"
+	forPeers   = "peer" // Cut: its connections to others, too
+)
+
+// listen is the process's listener of one kind.
+func (p *Process) listen(what, at string) (*listener, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.doomed {
+		return nil, net.ErrClosed
+	}
+	if p.listeners[what] == nil {
+		p.listeners[what] = p.w.Network.Listen(p, at)
+	}
+	return p.listeners[what], nil
+}
+
+// dial connects the process to an address. One that is cut off waits for ever.
+func (p *Process) dial(ctx context.Context, at string) (net.Conn, error) {
+	c, err := p.w.Network.Dial(ctx, p.Host, at)
+	if err != nil {
+		return nil, err
+	}
+	added := p.dialed.add(c)
+	if added && !p.isDoomed() {
+		return c, nil
+	}
+	_ = c.Close()
+	if added {
+		return nil, net.ErrClosed
+	}
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// connections are all it has of the kinds, of every kind for none.
+func (p *Process) connections(kinds ...string) []*ends {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []*ends
+	for what, l := range p.listeners {
+		if len(kinds) == 0 || slices.Contains(kinds, what) {
+			all = append(all, &l.ends)
+		}
+	}
+	if len(kinds) == 0 || slices.Contains(kinds, forPeers) {
+		all = append(all, &p.dialed)
+	}
+	return all
+}
+
+// Reset breaks all connections of the process.
+func (p *Process) Reset() {
+	for _, e := range p.connections() {
+		e.Reset()
+	}
+}
+
+// Cut takes the process from the network, or from its clients or its peers alone.
+// It goes on.
+func (p *Process) Cut(kinds ...string) {
+	for _, e := range p.connections(kinds...) {
+		e.Cut()
+	}
+}
+
+// unplug ends what it listens at and is connected to.
+func (p *Process) unplug() {
+	p.mu.Lock()
+	all := slices.Collect(maps.Values(p.listeners))
+	p.mu.Unlock()
+	for _, l := range all {
+		_ = l.Close()
+	}
+	p.Reset()
 }
 
 // replaced reports whether a process may have ended with err because a rival
@@ -90,19 +176,21 @@ func (w *World) Start(id karst.BrokerID, rules ...faults.Rule) *Process {
 	n := w.started
 	w.mu.Unlock()
 	p := &Process{
-		rival: rival,
+		rival: rival, w: w, at: address(id), Host: fmt.Sprintf("karst-%d.%d", id, n), listeners: map[string]*listener{},
 		Store: faults.New(bucket{w.Bucket, &w.got}, w.Seed*1000+uint64(n), rules...),
 		Name:  fmt.Sprintf("broker %d, process %d", id, n), ended: make(chan struct{}),
 	}
-	p.listener = w.Network.Listen(address(id))
 	options := broker.Options{
 		Tuning: w.Tuning,
 		Open:   func(context.Context, string) (store.Store, error) { return remote{p.Store}, nil },
-		Listen: func(string, string) (net.Listener, error) { return p.listener, nil },
+		Listen: func(what, at string) (net.Listener, error) { return p.listen(what, at) },
 	}
 	var err error
 	log := slog.New(slog.NewTextHandler(&prefixed{w: w.Log, start: w.start, name: p.Name}, &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: noTime}))
 	if p.Broker, err = broker.NewWith(cfg, log, "sim", options); err != nil {
+		panic("BUG: " + err.Error())
+	}
+	if _, err := p.listen(forClients, p.at); err != nil { // clients may come before it serves
 		panic("BUG: " + err.Error())
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -113,8 +201,7 @@ func (w *World) Start(id karst.BrokerID, rules ...faults.Rule) *Process {
 	w.wg.Go(func() {
 		defer close(p.ended)
 		p.err = p.Broker.Run(ctx)
-		p.listener.Close()
-		p.listener.Reset()
+		p.unplug()
 		if leak := p.Broker.Memory().Close(); leak != nil {
 			w.Report(Finding{Kind: Leak, Text: fmt.Sprintf("%s: %v", p.Name, leak)})
 		}
@@ -175,8 +262,7 @@ func (p *Process) Alive() bool {
 func (p *Process) Crash() {
 	p.doom()
 	p.Store.Crash()
-	_ = p.listener.Close()
-	p.listener.Reset()
+	p.unplug()
 	p.cancel()
 }
 
@@ -193,9 +279,6 @@ func (p *Process) Wait() error {
 	<-p.ended
 	return p.err
 }
-
-// Cut takes the process from its clients. It goes on.
-func (p *Process) Cut() { p.listener.Cut() }
 
 // defaults are settings for small worlds: everything happens within a minute.
 func defaults() (config.Config, broker.Tuning) {

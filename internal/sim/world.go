@@ -253,7 +253,7 @@ func (c *client) connect(ctx context.Context) error {
 	if !c.sure && c.rng.IntN(8) == 0 {
 		p = all[c.rng.IntN(len(all))]
 	}
-	l, err := dial(c.w.Network, string(p.listener.at))
+	l, err := dial(c.w.Network, p.at)
 	if err != nil {
 		return err
 	}
