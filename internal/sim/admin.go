@@ -39,7 +39,8 @@ func indefinite(code int16) bool {
 // create creates a topic and finds out its id, for as long as it takes.
 func (a *admin) create(ctx context.Context, name string, partitions int32, configs map[string]string) *topic {
 	for ctx.Err() == nil {
-		if err := a.connect(ctx); err != nil {
+		l, err := a.any(ctx)
+		if err != nil {
 			if !rest(ctx, 300*time.Millisecond) {
 				return nil
 			}
@@ -55,20 +56,19 @@ func (a *admin) create(ctx context.Context, name string, partitions int32, confi
 			t.Configs = append(t.Configs, c)
 		}
 		req.Topics = append(req.Topics, t)
-		resp, err := a.do(ctx, req)
+		resp, err := a.do(ctx, l, req)
 		if err != nil {
-			a.hangUp()
 			continue
 		}
 		switch r := resp.(*kmsg.CreateTopicsResponse).Topics[0]; r.ErrorCode {
 		case 0:
 			return a.enter(name, r.TopicID, partitions, configs)
 		case kerr.TopicAlreadyExists.Code: // an attempt of which we do not know
-			if id, ok := a.lookup(ctx, name); ok {
+			if id, ok := a.lookup(ctx, l, name); ok {
 				return a.enter(name, id, partitions, configs)
 			}
 		default:
-			a.hangUp()
+			a.elsewhere(l)
 		}
 		if !rest(ctx, 200*time.Millisecond) {
 			return nil
@@ -91,15 +91,14 @@ func (a *admin) enter(name string, id [16]byte, partitions int32, configs map[st
 	return t
 }
 
-func (a *admin) lookup(ctx context.Context, name string) (id karst.TopicID, ok bool) {
+func (a *admin) lookup(ctx context.Context, l *link, name string) (id karst.TopicID, ok bool) {
 	req := kmsg.NewPtrMetadataRequest()
 	req.Version = 12
 	t := kmsg.NewMetadataRequestTopic()
 	t.Topic = &name
 	req.Topics = append(req.Topics, t)
-	resp, err := a.do(ctx, req)
+	resp, err := a.do(ctx, l, req)
 	if err != nil {
-		a.hangUp()
 		return id, false
 	}
 	for _, t := range resp.(*kmsg.MetadataResponse).Topics {
@@ -112,7 +111,8 @@ func (a *admin) lookup(ctx context.Context, name string) (id karst.TopicID, ok b
 
 // remove deletes a topic, by its id. It tries once.
 func (a *admin) remove(ctx context.Context, t *topic) {
-	if a.connect(ctx) != nil {
+	l, err := a.any(ctx)
+	if err != nil {
 		return
 	}
 	req := kmsg.NewPtrDeleteTopicsRequest()
@@ -123,12 +123,10 @@ func (a *admin) remove(ctx context.Context, t *topic) {
 	t.mu.Lock()
 	t.doomed = true
 	t.mu.Unlock()
-	resp, err := a.do(ctx, req)
+	resp, err := a.do(ctx, l, req)
 	var code int16
 	if err == nil {
 		code = resp.(*kmsg.DeleteTopicsResponse).Topics[0].ErrorCode
-	} else {
-		a.hangUp()
 	}
 	if verdict(code, err) == acknowledged {
 		t.mu.Lock()
@@ -140,7 +138,8 @@ func (a *admin) remove(ctx context.Context, t *topic) {
 
 // widen adds a partition.
 func (a *admin) widen(ctx context.Context, t *topic) {
-	if a.connect(ctx) != nil {
+	l, err := a.any(ctx)
+	if err != nil {
 		return
 	}
 	req := kmsg.NewPtrCreatePartitionsRequest()
@@ -148,9 +147,8 @@ func (a *admin) widen(ctx context.Context, t *topic) {
 	p := kmsg.NewCreatePartitionsRequestTopic()
 	p.Topic, p.Count = t.name, t.count()+1
 	req.Topics = append(req.Topics, p)
-	resp, err := a.do(ctx, req)
+	resp, err := a.do(ctx, l, req)
 	if err != nil {
-		a.hangUp()
 		return
 	}
 	if resp.(*kmsg.CreatePartitionsResponse).Topics[0].ErrorCode == 0 {
@@ -163,7 +161,8 @@ func (a *admin) widen(ctx context.Context, t *topic) {
 
 // trim deletes records of one partition.
 func (a *admin) trim(ctx context.Context, t *topic, p int32) {
-	if a.connect(ctx) != nil {
+	l, err := a.leader(ctx, spotID{t.id, p})
+	if err != nil {
 		return
 	}
 	t.mu.Lock()
@@ -182,9 +181,8 @@ func (a *admin) trim(ctx context.Context, t *topic, p int32) {
 	rt.Partitions = append(rt.Partitions, rp)
 	req.Topics = append(req.Topics, rt)
 	d := deletion{tp: karst.TopicPartition{Topic: t.id, Partition: karst.Partition(p)}, before: before}
-	resp, err := a.do(ctx, req)
+	resp, err := a.do(ctx, l, req)
 	if err != nil {
-		a.hangUp()
 		a.w.delete(d)
 		return
 	}
@@ -193,25 +191,27 @@ func (a *admin) trim(ctx context.Context, t *topic, p int32) {
 	a.w.delete(d)
 	if d.outcome == acknowledged {
 		a.w.event("records deleted")
+	} else {
+		a.elsewhere(l)
 	}
 }
 
 // look asks for offsets by time, and checks what can be checked at once.
 func (a *admin) look(ctx context.Context, t *topic) {
-	if a.connect(ctx) != nil {
-		return
-	}
 	for _, at := range []int64{-1, -2, -3, time.Now().Add(-time.Duration(a.rng.IntN(20)) * time.Second).UnixMilli()} {
 		if _, _, err := a.offset(ctx, t, a.rng.Int32N(t.count()), at); err != nil {
-			a.hangUp()
 			return
 		}
 	}
 	a.w.event("offsets listed")
 }
 
-// offset asks for one offset.
+// offset asks the leader for one offset.
 func (c *client) offset(ctx context.Context, t *topic, p int32, at int64) (offset int64, code int16, err error) {
+	l, err := c.leader(ctx, spotID{t.id, p})
+	if err != nil {
+		return 0, 0, err
+	}
 	req := kmsg.NewPtrListOffsetsRequest()
 	req.Version, req.ReplicaID = 8, -1
 	rt := kmsg.NewListOffsetsRequestTopic()
@@ -220,7 +220,7 @@ func (c *client) offset(ctx context.Context, t *topic, p int32, at int64) (offse
 	rp.Partition, rp.Timestamp, rp.CurrentLeaderEpoch = p, at, -1
 	rt.Partitions = append(rt.Partitions, rp)
 	req.Topics = append(req.Topics, rt)
-	resp, err := c.do(ctx, req)
+	resp, err := c.do(ctx, l, req)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -228,7 +228,24 @@ func (c *client) offset(ctx context.Context, t *topic, p int32, at int64) (offse
 	if len(r.Topics) != 1 || len(r.Topics[0].Partitions) != 1 {
 		return 0, 0, fmt.Errorf("ListOffsets answers %d topics", len(r.Topics))
 	}
-	return r.Topics[0].Partitions[0].Offset, r.Topics[0].Partitions[0].ErrorCode, nil
+	a := &r.Topics[0].Partitions[0]
+	if a.ErrorCode != 0 {
+		c.elsewhere(l)
+	}
+	return a.Offset, a.ErrorCode, nil
+}
+
+// certainly asks for one offset until somebody answers, or ctx ends.
+func (c *client) certainly(ctx context.Context, t *topic, p int32, at int64) (int64, error) {
+	for {
+		offset, code, err := c.offset(ctx, t, p, at)
+		if err == nil {
+			err = kerr.ErrorForCode(code)
+		}
+		if err == nil || !rest(ctx, 100*time.Millisecond) {
+			return offset, err
+		}
+	}
 }
 
 // run does something now and then until ctx ends.

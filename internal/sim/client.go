@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"sync"
 	"time"
 
@@ -16,8 +15,10 @@ import (
 // link is a client's connection to one broker: requests are pipelined, answers
 // come in their order.
 type link struct {
-	nc     net.Conn
+	nc     *conn
 	at     string
+	to     *Process
+	wake   chan<- struct{} // told that answers came, unless it was not heard yet
 	format *kmsg.RequestFormatter
 	ended  chan struct{} // the reader has ended
 	wg     sync.WaitGroup
@@ -38,15 +39,42 @@ type call struct {
 
 var errTimeout = errors.New("client: no answer in time")
 
-// dial connects to an address.
-func dial(n *Network, at string) (*link, error) {
-	nc, err := n.Dial(context.Background(), "client", at)
+// dialMax is how long clients wait for a connection.
+const dialMax = 10 * time.Second
+
+// dial connects a host to an address. It pokes wake at each answer.
+func dial(ctx context.Context, n *Network, from, at string, wake chan<- struct{}) (*link, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialMax)
+	defer cancel()
+	nc, err := n.Dial(ctx, from, at)
 	if err != nil {
 		return nil, err
 	}
-	l := &link{nc: nc, at: at, format: kmsg.NewRequestFormatter(kmsg.FormatterClientID("sim")), ended: make(chan struct{})}
+	l := &link{nc: nc, at: at, to: nc.server, wake: wake, format: kmsg.NewRequestFormatter(kmsg.FormatterClientID("sim")), ended: make(chan struct{})}
 	l.wg.Go(l.read)
 	return l, nil
+}
+
+// connect makes a connection for a test that needs no client.
+func (w *World) connect(at string) (*link, error) {
+	return dial(context.Background(), w.Network, "tester", at, nil)
+}
+
+// idle reports whether no answer is due.
+func (l *link) idle() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.waiting) == 0
+}
+
+// finish ends a call that is on its way.
+func (l *link) finish(c *call, err error) {
+	c.err = err
+	close(c.done)
+	select {
+	case l.wake <- struct{}{}: // never, if it is nil
+	default:
+	}
 }
 
 // close ends the connection; what waits fails.
@@ -60,9 +88,9 @@ func (l *link) send(req kmsg.Request) *call {
 	c := &call{done: make(chan struct{}), resp: req.ResponseKind()}
 	l.mu.Lock()
 	if l.err != nil {
-		c.err = l.err
+		err := l.err
 		l.mu.Unlock()
-		close(c.done)
+		l.finish(c, err)
 		return c
 	}
 	l.next++
@@ -123,8 +151,7 @@ func (l *link) read() {
 	l.waiting = nil
 	l.mu.Unlock()
 	for _, c := range waiting {
-		c.err = err
-		close(c.done)
+		l.finish(c, err)
 	}
 	close(l.ended)
 }
@@ -150,21 +177,22 @@ func (l *link) readOne() error {
 	c := l.waiting[0]
 	l.waiting = l.waiting[1:]
 	l.mu.Unlock()
+	err := c.take(b)
+	l.finish(c, err)
+	return err
+}
+
+// take reads a response.
+func (c *call) take(b []byte) error {
 	if id := int32(binary.BigEndian.Uint32(b)); id != c.id {
-		c.err = fmt.Errorf("response %d, expected %d", id, c.id)
-		close(c.done)
-		return c.err
+		return fmt.Errorf("response %d, expected %d", id, c.id)
 	}
 	b = b[4:]
 	if c.resp.IsFlexible() {
 		if len(b) == 0 || b[0] != 0 {
-			c.err = errors.New("response header has tags")
-			close(c.done)
-			return c.err
+			return errors.New("response header has tags")
 		}
 		b = b[1:]
 	}
-	c.err = c.resp.ReadFrom(b)
-	close(c.done)
-	return c.err
+	return c.resp.ReadFrom(b)
 }

@@ -22,7 +22,7 @@ func (w *World) commitLoop(t *topic, d time.Duration) (all []time.Duration, fail
 	start := time.Now()
 	for k := range links {
 		wg.Go(func() {
-			l, err := dial(w.Network, address(1))
+			l, err := w.connect(address(1))
 			if err != nil {
 				panic("BUG: " + err.Error())
 			}
@@ -70,7 +70,7 @@ func TestOffsetCommits(t *testing.T) {
 			big(w)
 			p, topic := ready(w, 8, objectStore()...)
 			found := w.newGroupClient("finder", 1)
-			for found.connect(context.Background()) != nil { // it makes the internal topic
+			for found.connect(context.Background(), "g0") != nil { // it makes the internal topic
 				time.Sleep(100 * time.Millisecond)
 			}
 			found.hangUp()

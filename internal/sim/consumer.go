@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -12,25 +13,36 @@ import (
 	"github.com/karst-io/karst/internal/log/record"
 )
 
-// consumer reads every partition from the start, in a fetch session, and goes on
-// for as long as it runs.
+// consumer reads every partition from the start, in a fetch session with each
+// broker that leads some, and goes on for as long as it runs.
 type consumer struct {
 	*client
 	version int16
 	at      map[karst.TopicPartition]*position
 
-	session int32 // 0: none
-	epoch   int32
-	told    map[karst.TopicPartition]told // what the session knows
-	pause   time.Duration                 // mean time between fetches
-	bytes   int32                         // most in one fetch
-	keep    func(tp karst.TopicPartition, s stored)
+	sessions map[*link]*fetchSession
+	pause    time.Duration // mean time between fetches
+	bytes    int32         // most in one fetch
+	keep     func(tp karst.TopicPartition, s stored)
 }
 
 type position struct {
 	topic *topic
 	next  int64
 	high  int64 // last seen
+}
+
+// fetchSession is a fetch session with one broker.
+type fetchSession struct {
+	at    *link
+	id    int32 // 0: none
+	epoch int32
+	told  map[karst.TopicPartition]told // what the session knows
+}
+
+func (s *fetchSession) forget() {
+	s.id, s.epoch = 0, 0
+	clear(s.told)
 }
 
 // told is what a session was told of a partition.
@@ -40,7 +52,7 @@ type told struct {
 }
 
 func (w *World) newConsumer(seed uint64) *consumer {
-	c := &consumer{client: w.newClient("consumer", 5000+seed), at: map[karst.TopicPartition]*position{}, told: map[karst.TopicPartition]told{}}
+	c := &consumer{client: w.newClient("consumer", 5000+seed), at: map[karst.TopicPartition]*position{}, sessions: map[*link]*fetchSession{}}
 	c.version = []int16{12, 13, 16, 17}[c.rng.IntN(4)]
 	c.pause = time.Duration(c.rng.IntN(300)) * time.Millisecond
 	c.bytes = []int32{1 << 10, 64 << 10, 1 << 20}[c.rng.IntN(3)]
@@ -73,7 +85,6 @@ func (c *consumer) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		c.watch()
 		if err := c.poll(ctx); err != nil {
-			c.hangUp()
 			rest(ctx, time.Duration(50+c.rng.IntN(400))*time.Millisecond)
 		} else if c.pause > 0 {
 			rest(ctx, time.Duration(c.rng.Int64N(int64(2*c.pause))))
@@ -94,7 +105,7 @@ func (c *consumer) catchUp(ctx context.Context) (behind []string) {
 		behind = nil
 		for tp, at := range c.at {
 			end, ok := ends[tp]
-			if !ok && c.connect(ctx) == nil {
+			if !ok {
 				offset, code, err := c.offset(ctx, at.topic, int32(tp.Partition), -1)
 				if err == nil && code == 0 {
 					end, ok = offset, true
@@ -109,68 +120,100 @@ func (c *consumer) catchUp(ctx context.Context) (behind []string) {
 			return behind
 		}
 		if err := c.poll(ctx); err != nil {
-			c.hangUp()
 			rest(ctx, 100*time.Millisecond)
 		}
 	}
 }
 
-func (c *consumer) forgetSession() {
-	c.session, c.epoch = 0, 0
-	clear(c.told)
+// fetch is one request to one leader.
+type fetch struct {
+	*fetchSession
+	call *call
+	sent Tick
 }
 
-// poll fetches once.
+// poll fetches once from every leader, at the same time. It returns an error if
+// something is to be tried again, a little later.
 func (c *consumer) poll(ctx context.Context) error {
-	had := c.link
-	if err := c.connect(ctx); err != nil {
-		return err
+	fetches, err := c.ask(ctx)
+	for _, f := range fetches {
+		if e := f.call.wait(ctx, requestTimeout); e != nil {
+			c.drop(f.at)
+			err = e
+		} else if e := c.answered(ctx, f); e != nil {
+			err = e
+		}
 	}
-	if c.link != had {
-		c.forgetSession()
+	return err
+}
+
+// ask sends the requests. An error is about partitions that have no leader.
+func (c *consumer) ask(ctx context.Context) (fetches []fetch, err error) {
+	led := map[*link]map[karst.TopicPartition]bool{}
+	for tp := range c.at {
+		l, e := c.leader(ctx, spotID{tp.Topic, int32(tp.Partition)})
+		if e != nil {
+			err = e
+			continue
+		}
+		if led[l] == nil {
+			led[l] = map[karst.TopicPartition]bool{}
+		}
+		led[l][tp] = true
 	}
-	req := c.request()
-	sent := c.w.tick()
-	resp, err := c.do(ctx, req)
-	if err != nil {
-		return err
+	maps.DeleteFunc(c.sessions, func(l *link, _ *fetchSession) bool { return c.links[l.at] != l })
+	for l, mine := range led {
+		s := c.sessions[l]
+		if s == nil {
+			s = &fetchSession{at: l, told: map[karst.TopicPartition]told{}}
+			c.sessions[l] = s
+		}
+		req := c.request(s, mine)
+		f := fetch{fetchSession: s, sent: c.w.tick()}
+		f.call = l.send(req)
+		fetches = append(fetches, f)
 	}
+	if len(fetches) == 0 {
+		err = errElsewhere // nothing to read
+	}
+	return fetches, err
+}
+
+// answered takes an answer in.
+func (c *consumer) answered(ctx context.Context, f fetch) error {
 	answered := c.w.tick()
-	r := resp.(*kmsg.FetchResponse)
+	r := f.call.resp.(*kmsg.FetchResponse)
 	if r.ErrorCode != 0 {
 		c.w.event("fetch error " + kerr.TypedErrorForCode(r.ErrorCode).Message)
-		c.forgetSession()
+		f.forget()
 		return nil
 	}
-	if c.session == 0 {
-		c.session = r.SessionID
+	if f.id == 0 {
+		f.id = r.SessionID
 	}
-	c.epoch++
-	if c.session != 0 && c.epoch > 1 {
+	f.epoch++
+	if f.id != 0 && f.epoch > 1 {
 		c.w.event("incremental fetch")
 	}
-	return c.take(ctx, r, sent, answered)
+	return c.take(ctx, r, f, answered)
 }
 
-// request asks for what has changed since the session was told.
-func (c *consumer) request() *kmsg.FetchRequest {
+// request asks for what has changed since the session was told, of the partitions
+// that its broker leads.
+func (c *consumer) request(s *fetchSession, mine map[karst.TopicPartition]bool) *kmsg.FetchRequest {
 	req := kmsg.NewPtrFetchRequest()
 	req.Version, req.MaxWaitMillis, req.MinBytes, req.MaxBytes = c.version, 500, 1, c.bytes
 	req.ReplicaID = -1
-	req.SessionID, req.SessionEpoch = c.session, c.epoch
+	req.SessionID, req.SessionEpoch = s.id, s.epoch
 	topics := map[karst.TopicID]int{}
-	for tp, at := range c.at {
-		epoch, ok := c.client.epoch[spotID{tp.Topic, int32(tp.Partition)}]
-		if !ok {
-			epoch = -1
-		}
+	for tp := range mine {
+		at := c.at[tp]
+		epoch := c.leaders[spotID{tp.Topic, int32(tp.Partition)}].epoch
 		now := told{at.next, epoch}
-		if c.session != 0 && c.told[tp] == now {
-			if _, known := c.told[tp]; known {
-				continue
-			}
+		if had, known := s.told[tp]; s.id != 0 && known && had == now {
+			continue
 		}
-		c.told[tp] = now
+		s.told[tp] = now
 		i, ok := topics[tp.Topic]
 		if !ok {
 			i = len(req.Topics)
@@ -183,12 +226,12 @@ func (c *consumer) request() *kmsg.FetchRequest {
 		p.Partition, p.FetchOffset, p.CurrentLeaderEpoch, p.PartitionMaxBytes = int32(tp.Partition), at.next, epoch, 64<<10
 		req.Topics[i].Partitions = append(req.Topics[i].Partitions, p)
 	}
-	for tp := range c.told {
-		if c.at[tp] != nil {
+	for tp := range s.told {
+		if mine[tp] {
 			continue
 		}
-		delete(c.told, tp)
-		if c.session == 0 {
+		delete(s.told, tp)
+		if s.id == 0 {
 			continue
 		}
 		f := kmsg.NewFetchRequestForgottenTopic()
@@ -202,47 +245,41 @@ func (c *consumer) request() *kmsg.FetchRequest {
 }
 
 // take notes what a response shows.
-func (c *consumer) take(ctx context.Context, r *kmsg.FetchResponse, sent, answered Tick) error {
+func (c *consumer) take(ctx context.Context, r *kmsg.FetchResponse, f fetch, answered Tick) error {
 	stale := false
 	for i := range r.Topics {
 		t := &r.Topics[i]
 		for j := range t.Partitions {
 			p := &t.Partitions[j]
 			tp, at := c.find(t, p.Partition)
-			if at == nil {
+			if _, asked := f.told[tp]; at == nil || !asked {
 				continue
 			}
 			if p.ErrorCode == 0 {
-				c.records(tp, at, p, sent, answered)
+				c.records(tp, at, p, f, answered)
 				continue
 			}
 			c.w.event("fetch error " + kerr.TypedErrorForCode(p.ErrorCode).Message)
-			c.w.note("%s: fetch v%d of %s-%d from %d at %s: %v", c.name, c.version, at.topic.name, tp.Partition, at.next, c.to.Name, kerr.TypedErrorForCode(p.ErrorCode).Message)
+			c.w.note("%s: fetch v%d of %s-%d from %d at %s: %v", c.name, c.version, at.topic.name, tp.Partition, at.next, f.at.to.Name, kerr.TypedErrorForCode(p.ErrorCode).Message)
 			switch p.ErrorCode {
 			case kerr.OffsetOutOfRange.Code:
 				rest(ctx, 50*time.Millisecond)
 				if err := c.reset(ctx, tp, at); err != nil {
 					return err
 				}
-			case kerr.FencedLeaderEpoch.Code, kerr.UnknownLeaderEpoch.Code:
-				stale = true
-				if err := c.refresh(ctx); err != nil {
-					return err
-				}
-			case kerr.NotLeaderForPartition.Code, kerr.UnknownTopicID.Code, kerr.UnknownTopicOrPartition.Code:
+			case kerr.FencedLeaderEpoch.Code, kerr.UnknownLeaderEpoch.Code, kerr.NotLeaderForPartition.Code, kerr.UnknownTopicID.Code, kerr.UnknownTopicOrPartition.Code:
 				stale = true
 			case kerr.KafkaStorageError.Code, kerr.RequestTimedOut.Code, kerr.UnknownServerError.Code:
+				c.stale = true
 				rest(ctx, 100*time.Millisecond)
 			default:
 				c.w.reportf(Unexpected, "fetch of %s: %v", tp, kerr.ErrorForCode(p.ErrorCode))
 			}
 		}
 	}
-	if stale && !c.current() {
-		return errRefused // look for the leader
-	}
 	if stale {
-		rest(ctx, 100*time.Millisecond)
+		c.elsewhere(f.at)
+		return errElsewhere
 	}
 	return nil
 }
@@ -257,12 +294,12 @@ func (c *consumer) find(t *kmsg.FetchResponseTopic, index int32) (karst.TopicPar
 }
 
 // records notes what a partition's answer holds.
-func (c *consumer) records(tp karst.TopicPartition, at *position, p *kmsg.FetchResponseTopicPartition, sent, answered Tick) {
+func (c *consumer) records(tp karst.TopicPartition, at *position, p *kmsg.FetchResponseTopicPartition, f fetch, answered Tick) {
 	at.high = p.HighWatermark
 	at.topic.saw(int32(tp.Partition), p.HighWatermark)
 	c.w.show(shown{
-		tp: tp, epoch: c.told[tp].epoch, sent: sent, answered: answered, high: p.HighWatermark, logStart: p.LogStartOffset,
-		source: fmt.Sprintf("%s at %s", c.name, c.to.Name),
+		tp: tp, epoch: f.told[tp].epoch, sent: f.sent, answered: answered, high: p.HighWatermark, logStart: p.LogStartOffset,
+		source: c.name + " at " + f.at.to.Name,
 	})
 	for b, err := range record.Batches(p.RecordBatches) {
 		if err != nil {
@@ -285,13 +322,13 @@ func (c *consumer) records(tp karst.TopicPartition, at *position, p *kmsg.FetchR
 				continue
 			}
 			if offset != at.next {
-				c.w.reportf(Skipped, "%s at %s: fetch of %s from %d returned %d", c.name, c.to.Name, tp, at.next, offset)
+				c.w.reportf(Skipped, "%s at %s: fetch of %s from %d returned %d", c.name, f.at.to.Name, tp, at.next, offset)
 			}
 			if offset >= p.HighWatermark {
 				c.w.reportf(Unexpected, "%s: offset %d is returned with watermark %d", tp, offset, p.HighWatermark)
 			}
 			at.next = offset + 1
-			c.w.read(tp, offset, r.Value, c.name+" at "+c.to.Name)
+			c.w.read(tp, offset, r.Value, c.name+" at "+f.at.to.Name)
 			if c.keep != nil {
 				if id, ok := idOf(r.Value); ok {
 					c.keep(tp, stored{offset: offset, epoch: int32(b.Info.Epoch), id: id})

@@ -58,7 +58,7 @@ func TestStartRequests(t *testing.T) {
 				time.Sleep(time.Millisecond)
 			}
 			served := q.requests()
-			l, err := dial(w.Network, address(1))
+			l, err := w.connect(address(1))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -70,7 +70,7 @@ func TestStartRequests(t *testing.T) {
 			first := q.requests()
 			l.close()
 			a := w.newClient("lookup", 3)
-			if err := a.connect(context.Background()); err != nil {
+			if err := a.refresh(context.Background()); err != nil {
 				t.Fatal(err)
 			}
 			gets := q.Store.Requests(store.OpGet, store.CallerTail)
@@ -104,7 +104,7 @@ func TestLookupByTimeReadsOneBlock(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 		a := w.newClient("lookup", 3)
-		if err := a.connect(context.Background()); err != nil {
+		if err := a.refresh(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 		sources := 0

@@ -13,7 +13,7 @@ func TestDeposedNoticesWithoutWriting(t *testing.T) {
 	bubble(t, 1, func(w *World) {
 		old, topic := ready(w, 1)
 		w.openLoop(topic, 2*time.Second)
-		l, err := dial(w.Network, address(1))
+		l, err := w.connect(address(1))
 		if err != nil {
 			t.Fatal(err)
 		}

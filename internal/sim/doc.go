@@ -11,6 +11,19 @@
 // seconds later, or never), cut off from clients, stopped cleanly, or be left to
 // run as a zombie while another takes its place.
 //
+// Processes are hosts of a network of their own: two can be parted, in one
+// direction or both, without either hearing of it, and one can be cut off from its
+// clients or its peers alone.
+//
+// # Clients
+//
+// Clients know the cluster as Kafka's do: from the metadata that some broker gave
+// them, which may be old. They keep a connection to each broker they talk to, ask
+// the leader of a partition or the coordinator of a group, and look for it anew
+// when told that it is another. That they asked the wrong one is never a finding.
+// What an answer must know is decided by the leader epoch in which it was given
+// (epochs.go), not by who the client thought it was connected to.
+//
 // # A history
 //
 // Clients note what they asked for, when, and what they were told: acknowledged,
@@ -21,12 +34,13 @@
 // # Groups
 //
 // Members of consumer groups join, sync, commit, fetch, leave and die; others
-// commit without being members, and onlookers fetch committed offsets wherever
-// they happen to be connected, a zombie included. The offset of a group for a
+// commit without being members, and onlookers fetch committed offsets at whoever
+// they take for the coordinator, a zombie included. The offset of a group for a
 // partition must be a linearizable register; a generation has one assignment, in
 // which no partition has two owners; and once a member was told what the log has
 // of a generation, no earlier one is served. Joins and heartbeats of a deposed
-// coordinator are excused: it answers them from memory.
+// coordinator are excused: it answers them from memory. So are heartbeats while one
+// loads.
 //
 // # Members
 //

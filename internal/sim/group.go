@@ -16,7 +16,7 @@ import (
 type Crowd struct {
 	Members   []int // of each group
 	Simple    int   // clients that commit without being members, in a group of their own
-	Onlookers int   // clients that fetch offsets, wherever they are connected
+	Onlookers int   // clients that fetch offsets, at whoever they take for the coordinator
 }
 
 // simpleGroup is the group of those that are no members.
@@ -90,6 +90,9 @@ func (w *World) gather(c Crowd, topics ...*topic) *crowd {
 // commitAlone commits without being a member, and looks whether that was done.
 func (c *groupClient) commitAlone(ctx context.Context, g *consumerGroup) {
 	c.again(ctx, time.Second, func() error {
+		if err := c.connect(ctx, g.name); err != nil {
+			return err
+		}
 		at := g.places()
 		some := at[c.rng.IntN(len(at)):][:1]
 		if c.rng.IntN(4) == 0 {
@@ -97,15 +100,22 @@ func (c *groupClient) commitAlone(ctx context.Context, g *consumerGroup) {
 		}
 		req := kmsg.NewPtrOffsetCommitRequest()
 		req.Group, req.Generation = g.name, -1
-		_, err := c.commit(ctx, req, some)
+		code, err := c.commit(ctx, req, some)
+		if err == nil && moved(code) {
+			err = errElsewhere
+		}
 		return err
 	})
 }
 
-// look fetches offsets, mostly where it did before.
+// look fetches offsets, of each group where it did before for as long as that
+// answers.
 func (c *groupClient) look(ctx context.Context, groups []*consumerGroup) {
 	c.again(ctx, 800*time.Millisecond, func() error {
 		g := groups[c.rng.IntN(len(groups))]
+		if err := c.connect(ctx, g.name); err != nil {
+			return err
+		}
 		if c.rng.IntN(2) == 0 {
 			return c.fetch(ctx, g.name, nil)
 		}
@@ -117,12 +127,8 @@ func (c *groupClient) look(ctx context.Context, groups []*consumerGroup) {
 func (c *groupClient) again(ctx context.Context, every time.Duration, do func() error) {
 	defer c.hangUp()
 	for rest(ctx, time.Duration(c.rng.Int64N(int64(every)))) {
-		err := c.connect(ctx)
-		if err == nil {
-			err = do()
-		}
-		if err != nil {
-			c.hangUp()
+		if do() != nil {
+			c.lost()
 		}
 	}
 }
@@ -144,7 +150,6 @@ func (c *crowd) settle() {
 	ctx, cancel := context.WithTimeout(context.Background(), settleMax)
 	defer cancel()
 	asker := c.w.newGroupClient("asker", 7700)
-	asker.sure = true
 	defer asker.hangUp()
 	for _, g := range c.groups {
 		is := ""
@@ -160,19 +165,21 @@ func (c *crowd) settle() {
 
 // is sets what is wrong with the group, "" if it is Stable with its members.
 func (g *consumerGroup) is(ctx context.Context, c *groupClient, wrong *string) {
-	if err := c.connect(ctx); err != nil {
+	if err := c.connect(ctx, g.name); err != nil {
 		*wrong = err.Error()
 		return
 	}
 	req := kmsg.NewPtrDescribeGroupsRequest()
 	req.Version, req.Groups = 5, []string{g.name}
-	resp, err := c.do(ctx, req)
+	resp, err := c.ask(ctx, req)
 	if err != nil {
-		c.hangUp()
 		*wrong = err.Error()
 		return
 	}
 	r := resp.(*kmsg.DescribeGroupsResponse).Groups[0]
+	if r.ErrorCode != 0 {
+		c.lost()
+	}
 	var there, want []string
 	for _, m := range r.Members {
 		there = append(there, m.MemberID)
@@ -199,16 +206,16 @@ func (w *World) lastOffsets(groups []string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), startMax)
 	defer cancel()
 	c := w.newGroupClient("last onlooker", 7800)
-	c.sure, c.fetchVersion = true, 8
+	c.fetchVersion = 8
 	defer c.hangUp()
 	for _, g := range groups {
 		for before := w.fetchCount(g); w.fetchCount(g) == before && len(w.places(g)) > 0; {
-			err := c.connect(ctx)
+			err := c.connect(ctx, g)
 			if err == nil {
 				err = c.fetch(ctx, g, nil)
 			}
 			if err != nil {
-				c.hangUp()
+				c.lost()
 			}
 			if !rest(ctx, 50*time.Millisecond) {
 				return fmt.Errorf("offsets of %s: %w", g, err)

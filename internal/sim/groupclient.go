@@ -14,7 +14,7 @@ import (
 type groupClient struct {
 	*client
 	commitVersion, fetchVersion int16
-	found                       *link // where it asked for its coordinator
+	at                          *link // to the coordinator of the group it is about
 }
 
 func (w *World) newGroupClient(name string, seed uint64) *groupClient {
@@ -24,37 +24,28 @@ func (w *World) newGroupClient(name string, seed uint64) *groupClient {
 	return c
 }
 
-// connect makes a connection and asks for the coordinator, which makes the first
-// broker create the topic. There is one broker at a time: if another is named,
-// this one is a zombie, which may go on.
-func (c *groupClient) connect(ctx context.Context) error {
-	if err := c.client.connect(ctx); err != nil {
-		return err
+// connect finds the coordinator of a group.
+func (c *groupClient) connect(ctx context.Context, group string) (err error) {
+	c.at, err = c.coordinator(ctx, group)
+	return err
+}
+
+// ask asks the coordinator.
+func (c *groupClient) ask(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
+	return c.do(ctx, c.at, req)
+}
+
+// lost has the client look for the coordinator anew.
+func (c *groupClient) lost() {
+	if c.at != nil {
+		c.elsewhere(c.at)
+		c.at = nil
 	}
-	if c.found == c.link {
-		return nil
-	}
-	req := kmsg.NewPtrFindCoordinatorRequest()
-	req.Version, req.CoordinatorKeys = 4, []string{"g0"}
-	resp, err := c.do(ctx, req)
-	if err != nil {
-		c.hangUp()
-		return err
-	}
-	all := resp.(*kmsg.FindCoordinatorResponse).Coordinators
-	switch {
-	case len(all) != 1:
-		c.w.reportf(Unexpected, "FindCoordinator answers %d keys", len(all))
-		return errElsewhere
-	case all[0].ErrorCode == kerr.CoordinatorNotAvailable.Code, all[0].ErrorCode == kerr.CoordinatorLoadInProgress.Code:
-		c.w.event("coordinator not available")
-		return errElsewhere
-	case all[0].ErrorCode != 0:
-		c.w.reportf(Unexpected, "FindCoordinator: %v", kerr.ErrorForCode(all[0].ErrorCode))
-		return errElsewhere
-	}
-	c.found = c.link
-	return nil
+}
+
+// moved says of an error code that somebody else may be the coordinator.
+func moved(code int16) bool {
+	return code == kerr.NotCoordinator.Code || code == kerr.CoordinatorNotAvailable.Code
 }
 
 // commit commits a new value for each of the places. It returns the first error
@@ -64,7 +55,7 @@ func (c *groupClient) commit(ctx context.Context, req *kmsg.OffsetCommitRequest,
 	var writes []*regWrite
 	for _, p := range places {
 		sent := c.w.tick()
-		w := &regWrite{value: int64(sent), sent: sent, source: c.name + " at " + c.to.Name}
+		w := &regWrite{value: int64(sent), sent: sent, source: c.name + " at " + c.at.to.Name}
 		writes = append(writes, w)
 		c.w.commit(p, w)
 		q := kmsg.NewOffsetCommitRequestTopicPartition()
@@ -78,7 +69,7 @@ func (c *groupClient) commit(ctx context.Context, req *kmsg.OffsetCommitRequest,
 		}
 		req.Topics[i].Partitions = append(req.Topics[i].Partitions, q)
 	}
-	resp, err := c.do(ctx, req)
+	resp, err := c.ask(ctx, req)
 	if err != nil {
 		return 0, err // what became of it is unknown
 	}
@@ -116,8 +107,7 @@ func (c *groupClient) commitCodes(r *kmsg.OffsetCommitResponse) map[place]int16 
 
 // commitVerdict is what a commit's error code says.
 func commitVerdict(code int16) outcome {
-	switch code {
-	case kerr.NotCoordinator.Code, kerr.CoordinatorNotAvailable.Code:
+	if moved(code) {
 		return unknown // it may have been decided before the coordinator went
 	}
 	return verdict(code, nil)
@@ -146,12 +136,12 @@ func (c *groupClient) fetch(ctx context.Context, group string, places []place) e
 		places = c.w.places(group)
 	}
 	sent := c.w.tick()
-	resp, err := c.do(ctx, c.fetchRequest(group, places, all))
+	resp, err := c.ask(ctx, c.fetchRequest(group, places, all))
 	if err != nil {
 		return err
 	}
 	answered := c.w.tick()
-	source := fmt.Sprintf("%s (v%d) at %s", c.name, c.fetchVersion, c.to.Name)
+	source := fmt.Sprintf("%s (v%d) at %s", c.name, c.fetchVersion, c.at.to.Name)
 	answer, code := c.fetchAnswer(resp.(*kmsg.OffsetFetchResponse))
 	switch code {
 	case 0:

@@ -22,15 +22,20 @@ func (p place) metadata(value int64) string { return fmt.Sprintf("%d %s", value,
 
 // round is an answer that a member got as one of a generation.
 type round struct {
-	group, member, what string
+	group, member, what string // member: and where it was answered
 	generation          int32
 	sent, answered      Tick
 	// lasting: the answer says that the generation is in the log.
 	lasting bool
-	// sure: the answer is proved, or came from the broker that certainly led. A
-	// deposed one may answer joins and heartbeats from memory for a while.
+	// sure: the answer is proved. Others are about what their coordinator knows in
+	// its epoch: a deposed one may answer joins and heartbeats from memory.
 	sure bool
+	// The epoch of the coordinator that answered lies between these (epochs.go).
+	atLeast, atMost int32
 }
+
+// heartbeat is what a round is that a coordinator may answer without looking.
+const heartbeat = "heartbeat"
 
 // assignment is what a leader gives a member: unique for each decision.
 type assignment struct {
@@ -178,23 +183,38 @@ func (h *History) CheckGroups() {
 }
 
 // checkRounds wants generations that never go back: once a member was told what
-// lasts of a generation, no member of an earlier one is told that all is well.
+// lasts of a generation, no member of an earlier one is told that all is well, by
+// proof or by a coordinator that is not of an earlier epoch. While that loads the
+// group it answers heartbeats without looking, as Kafka's does: they count once it
+// is known to have answered something else in its epoch.
 func (h *History) checkRounds() {
 	byAnswer := slices.Clone(h.groups.rounds)
 	slices.SortFunc(byAnswer, func(a, b round) int { return cmp.Compare(a.answered, b.answered) })
 	bySent := slices.Clone(h.groups.rounds)
 	slices.SortFunc(bySent, func(a, b round) int { return cmp.Compare(a.sent, b.sent) })
-	newest := map[string]round{}
+	type term struct {
+		group string
+		epoch int32
+	}
+	newest, loaded := map[term]round{}, map[term]bool{}
 	next := 0
 	for _, r := range bySent {
 		for ; next < len(byAnswer) && byAnswer[next].answered < r.sent; next++ {
-			if n := byAnswer[next]; n.lasting && n.generation >= newest[n.group].generation {
-				newest[n.group] = n
+			n := byAnswer[next]
+			at := term{n.group, n.atMost}
+			if n.lasting && n.generation >= newest[at].generation {
+				newest[at] = n
+			}
+			if n.what != heartbeat && n.atLeast == n.atMost {
+				loaded[at] = true
 			}
 		}
-		if n := newest[r.group]; r.sure && r.generation < n.generation {
-			h.report(Finding{OldMember, fmt.Sprintf("%s: a %s of %s was answered well in generation %d, after a %s of %s in generation %d",
-				r.group, r.what, r.member, r.generation, n.what, n.member, n.generation)})
+		knows := r.what != heartbeat || r.atLeast == r.atMost && loaded[term{r.group, r.atLeast}]
+		for at, n := range newest {
+			if at.group == r.group && r.generation < n.generation && (r.sure || knows && r.atLeast >= at.epoch) {
+				h.report(Finding{OldMember, fmt.Sprintf("%s: a %s of %s was answered well in generation %d (from epoch %d on), after a %s of %s in generation %d (epoch %d at most)",
+					r.group, r.what, r.member, r.generation, r.atLeast, n.what, n.member, n.generation, n.atMost)})
+			}
 		}
 	}
 }

@@ -9,7 +9,15 @@ import (
 func TestCheckGroups(t *testing.T) {
 	at := place{"g", "s0", 0}
 	answer := func(generation int32, sent, answered Tick, lasting, sure bool) round {
-		return round{group: "g", member: "m", what: "heartbeat", generation: generation, sent: sent, answered: answered, lasting: lasting, sure: sure}
+		what := heartbeat
+		if lasting {
+			what = "commit"
+		}
+		return round{group: "g", member: "m", what: what, generation: generation, sent: sent, answered: answered, lasting: lasting, sure: sure}
+	}
+	in := func(epoch int32, r round) round {
+		r.atLeast, r.atMost = epoch, epoch
+		return r
 	}
 	give := func(generation int32, decision int64, member string, places ...place) given {
 		return given{group: "g", generation: generation, assignment: assignment{decision: decision, member: member, places: places}}
@@ -29,7 +37,19 @@ func TestCheckGroups(t *testing.T) {
 			answer(2, 1, 3, true, true), answer(1, 2, 4, false, true),
 		}}, nil},
 		"an old member at a deposed coordinator": {groupHistory{rounds: []round{
-			answer(2, 1, 2, true, true), answer(1, 3, 4, false, false),
+			in(5, answer(2, 1, 2, true, true)), in(4, answer(1, 3, 4, false, false)),
+		}}, nil},
+		"an old member at a deposed coordinator that proves it": {groupHistory{rounds: []round{
+			in(5, answer(2, 1, 2, true, true)), in(4, answer(1, 3, 4, false, true)),
+		}}, []Kind{OldMember}},
+		"an old member at the same coordinator": {groupHistory{rounds: []round{
+			in(5, answer(2, 1, 2, true, true)), in(5, answer(1, 3, 4, false, false)),
+		}}, []Kind{OldMember}},
+		"an old member at a later coordinator": {groupHistory{rounds: []round{
+			in(5, answer(2, 1, 2, true, true)), in(6, answer(2, 3, 4, true, false)), in(6, answer(1, 5, 6, false, false)),
+		}}, []Kind{OldMember}},
+		"a heartbeat while a later coordinator may be loading": {groupHistory{rounds: []round{
+			in(5, answer(2, 1, 2, true, true)), in(6, answer(1, 5, 6, false, false)),
 		}}, nil},
 		"a generation that was never in the log": {groupHistory{rounds: []round{
 			answer(2, 1, 2, false, true), answer(1, 3, 4, true, true),

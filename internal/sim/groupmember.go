@@ -2,7 +2,6 @@ package sim
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -79,12 +78,12 @@ func (m *groupMember) setID(id string) {
 func (m *groupMember) run(ctx context.Context) {
 	defer m.hangUp()
 	for ctx.Err() == nil {
-		err := m.connect(ctx)
+		err := m.connect(ctx, m.g.name)
 		if err == nil {
 			err = m.turn(ctx)
 		}
 		if err != nil {
-			m.hangUp()
+			m.lost()
 			rest(ctx, time.Duration(50+m.rng.IntN(400))*time.Millisecond)
 		}
 	}
@@ -151,11 +150,14 @@ func (m *groupMember) told(ctx context.Context, what string, code int16) error {
 	return nil
 }
 
-// round notes that all is well in a generation.
-func (m *groupMember) round(what string, generation int32, sent Tick, lasting, sure bool) {
+// epoch is the earliest in which the coordinator can answer what is sent now.
+func (m *groupMember) epoch() int32 { return m.at.to.atLeast(aboutGroup(m.g.name)) }
+
+// round notes that all is well in a generation. It was asked in an epoch or later.
+func (m *groupMember) round(what string, generation, epoch int32, sent Tick, lasting, sure bool) {
 	m.w.round(round{
-		group: m.g.name, member: m.name, what: what, generation: generation, sent: sent, answered: m.w.tick(),
-		lasting: lasting, sure: sure,
+		group: m.g.name, member: m.name + " at " + m.at.to.Name, what: what, generation: generation, sent: sent, answered: m.w.tick(),
+		lasting: lasting, sure: sure, atLeast: epoch, atMost: m.at.to.atMost(aboutGroup(m.g.name)),
 	})
 }
 
@@ -169,8 +171,8 @@ func (m *groupMember) join(ctx context.Context) error {
 	p := kmsg.NewJoinGroupRequestProtocol()
 	p.Name, p.Metadata = "some", subscription.AppendTo(nil)
 	req.Protocols = append(req.Protocols, p)
-	sent, current := m.w.tick(), m.current()
-	resp, err := m.do(ctx, req)
+	from, sent := m.epoch(), m.w.tick()
+	resp, err := m.ask(ctx, req)
 	if err != nil {
 		return err
 	}
@@ -185,7 +187,7 @@ func (m *groupMember) join(ctx context.Context) error {
 		return m.told(ctx, "join", r.ErrorCode)
 	}
 	m.setID(r.MemberID)
-	m.round("join", r.Generation, sent, false, current && m.current())
+	m.round("join", r.Generation, from, sent, false, false)
 	return m.sync(ctx, r)
 }
 
@@ -197,8 +199,8 @@ func (m *groupMember) sync(ctx context.Context, joined *kmsg.JoinGroupResponse) 
 	if joined.LeaderID == joined.MemberID && !joined.SkipAssignment {
 		req.GroupAssignment = m.g.assign(joined.Members)
 	}
-	sent, current := m.w.tick(), m.current()
-	resp, err := m.do(ctx, req)
+	from, sent := m.epoch(), m.w.tick()
+	resp, err := m.ask(ctx, req)
 	if err != nil {
 		return err
 	}
@@ -211,8 +213,8 @@ func (m *groupMember) sync(ctx context.Context, joined *kmsg.JoinGroupResponse) 
 		m.w.reportf(Unexpected, "%s (%s) in generation %d of %s is given %q", m.name, m.memberID(), joined.Generation, m.g.name, r.MemberAssignment)
 		return errElsewhere
 	}
-	m.round("sync", joined.Generation, sent, true, current && m.current())
-	m.w.give(given{group: m.g.name, generation: joined.Generation, source: m.name + " at " + m.to.Name, assignment: a})
+	m.round("sync", joined.Generation, from, sent, true, false)
+	m.w.give(given{group: m.g.name, generation: joined.Generation, source: m.name + " at " + m.at.to.Name, assignment: a})
 	m.w.event("assigned")
 	m.generation, m.owned = joined.Generation, a.places
 	if len(m.owned) == 0 {
@@ -226,14 +228,14 @@ func (m *groupMember) syncAgain(ctx context.Context, generation int32) error {
 	req := kmsg.NewPtrSyncGroupRequest()
 	req.Version, req.Group, req.Generation, req.MemberID, req.InstanceID = m.versions.sync, m.g.name, generation, m.memberID(), m.instance
 	req.ProtocolType, req.Protocol = new("consumer"), new("some")
-	sent, current := m.w.tick(), m.current()
-	resp, err := m.do(ctx, req)
+	from, sent := m.epoch(), m.w.tick()
+	resp, err := m.ask(ctx, req)
 	if err != nil {
 		return err
 	}
 	switch code := resp.(*kmsg.SyncGroupResponse).ErrorCode; code {
 	case 0:
-		m.round("sync", generation, sent, true, current && m.current())
+		m.round("sync", generation, from, sent, true, false)
 	case kerr.IllegalGeneration.Code:
 		m.w.event("sync of an old generation refused")
 	default:
@@ -245,16 +247,16 @@ func (m *groupMember) syncAgain(ctx context.Context, generation int32) error {
 func (m *groupMember) heartbeat(ctx context.Context) error {
 	req := kmsg.NewPtrHeartbeatRequest()
 	req.Version, req.Group, req.Generation, req.MemberID, req.InstanceID = m.versions.heartbeat, m.g.name, m.generation, m.memberID(), m.instance
-	sent, current := m.w.tick(), m.current()
-	resp, err := m.do(ctx, req)
+	from, sent := m.epoch(), m.w.tick()
+	resp, err := m.ask(ctx, req)
 	if err != nil {
 		return err
 	}
 	code := resp.(*kmsg.HeartbeatResponse).ErrorCode
 	if code == 0 {
-		m.round("heartbeat", m.generation, sent, false, current && m.current())
+		m.round(heartbeat, m.generation, from, sent, false, false)
 	}
-	return m.told(ctx, "heartbeat", code)
+	return m.told(ctx, heartbeat, code)
 }
 
 // commitSome commits offsets of some of what it owns, as of a generation.
@@ -270,14 +272,14 @@ func (m *groupMember) commitSome(ctx context.Context, generation int32) error {
 	}
 	req := kmsg.NewPtrOffsetCommitRequest()
 	req.Group, req.Generation, req.MemberID, req.InstanceID = m.g.name, generation, m.memberID(), m.instance
-	sent := m.w.tick()
+	from, sent := m.epoch(), m.w.tick()
 	code, err := m.commit(ctx, req, some)
 	if err != nil {
 		return err
 	}
 	if code == 0 {
 		// Whatever the broker thinks it is: the commit is in its log.
-		m.round("commit", generation, sent, true, true)
+		m.round("commit", generation, from, sent, true, true)
 	}
 	if generation != m.generation {
 		if code == kerr.IllegalGeneration.Code {
@@ -294,7 +296,7 @@ func (m *groupMember) leave(ctx context.Context) error {
 	l := kmsg.NewLeaveGroupRequestMember()
 	l.MemberID, l.InstanceID = m.memberID(), m.instance
 	req.Members = append(req.Members, l)
-	resp, err := m.do(ctx, req)
+	resp, err := m.ask(ctx, req)
 	if err != nil {
 		return err
 	}
@@ -340,6 +342,3 @@ func (g *consumerGroup) assign(members []kmsg.JoinGroupResponseMember) []kmsg.Sy
 	}
 	return made
 }
-
-// errElsewhere: another broker coordinates the group, perhaps.
-var errElsewhere = errors.New("look for the coordinator anew")

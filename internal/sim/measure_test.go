@@ -95,7 +95,7 @@ func (w *World) openLoop(t *topic, d time.Duration) (all []time.Duration, failed
 	start := time.Now()
 	for k := range links {
 		wg.Go(func() {
-			l, err := dial(w.Network, address(1))
+			l, err := w.connect(address(1))
 			if err != nil {
 				panic("BUG: " + err.Error())
 			}
@@ -178,7 +178,7 @@ func TestOneProducer(t *testing.T) {
 		bubble(t, 1, func(w *World) {
 			big(w)
 			p, topic := ready(w, 1, faults.Rule{Kind: faults.Slow, Delay: faults.Constant(30 * time.Millisecond)})
-			l, err := dial(w.Network, address(1))
+			l, err := w.connect(address(1))
 			if err != nil {
 				panic("BUG: " + err.Error())
 			}

@@ -11,7 +11,7 @@ import (
 	"github.com/karst-io/karst/internal/log/record"
 )
 
-// inflightMax is how many produce requests a producer has on its connection.
+// inflightMax is how many produce requests a producer has on a connection.
 const inflightMax = 5
 
 // Load is what a producer sends.
@@ -39,9 +39,8 @@ type producer struct {
 	pidEpoch int16
 	run      int64
 	boxes    map[karst.TopicPartition]*outbox
-	flights  []*flight
-	leaving  bool      // send nothing more to this broker
-	backoff  time.Time // send nothing before
+	flights  map[*link][]*flight // in the order in which they are answered
+	backoff  time.Time           // send nothing before
 }
 
 // outbox is what a producer has for one partition.
@@ -51,8 +50,11 @@ type outbox struct {
 	sequence  int64
 	pending   []*batch // in order; the first inFlight of them are on their way
 	inFlight  int
-	broken    bool // wait for all that is on its way, then send again
-	closed    bool // the topic is gone
+	at        *link          // where those went: what follows goes there, too
+	acked     int32          // the latest epoch in which a batch can have been acknowledged; -1: none was
+	owed      map[*link]bool // see acknowledged
+	broken    bool           // wait for all that is on its way, then send again
+	closed    bool           // the topic is gone
 }
 
 // batch is one record batch until its outcome is known.
@@ -62,11 +64,13 @@ type batch struct {
 	made     time.Time
 	doubt    bool // some attempt may have had an effect
 	attempts int
-	after    int // batches of the partition that were sent since
+	back     []*link // that sent it back
+	after    int     // batches of the partition that were sent since
 }
 
 // flight is one request on its way.
 type flight struct {
+	to   *link
 	call *call
 	sent []part
 	at   time.Time
@@ -76,7 +80,8 @@ type flight struct {
 type part struct {
 	box  *outbox
 	b    *batch
-	head bool // nothing before it was unacknowledged when it was sent
+	head bool  // nothing before it was unacknowledged when it was sent
+	from int32 // the earliest epoch in which it can be answered; -1 if not known
 }
 
 func (w *World) newProducer(l Load) *producer {
@@ -84,13 +89,18 @@ func (w *World) newProducer(l Load) *producer {
 	w.ids++
 	id := w.ids
 	w.mu.Unlock()
-	return &producer{client: w.newClient("producer", 1000+uint64(id)), Load: l, id: id, pid: -1, pidEpoch: -1, boxes: map[karst.TopicPartition]*outbox{}}
+	return &producer{client: w.newClient("producer", 1000+uint64(id)), Load: l, id: id, pid: -1, pidEpoch: -1, boxes: map[karst.TopicPartition]*outbox{}, flights: map[*link][]*flight{}}
 }
 
 // runUntil produces until make ends, then drains until ctx ends. It reports
 // whether everything has an outcome that the producer waited for.
 func (p *producer) runUntil(ctx, producing context.Context) bool {
-	defer p.hangUp()
+	defer func() {
+		for l := range p.flights {
+			l.close()
+		}
+		p.hangUp()
+	}()
 	due := time.Now()
 	for {
 		busy := p.outstanding()
@@ -102,7 +112,6 @@ func (p *producer) runUntil(ctx, producing context.Context) bool {
 			return !busy
 		}
 		if err := p.prepare(ctx); err != nil {
-			p.disconnected()
 			p.giveUp()
 			rest(ctx, time.Duration(50+p.rng.IntN(500))*time.Millisecond)
 			continue
@@ -111,7 +120,7 @@ func (p *producer) runUntil(ctx, producing context.Context) bool {
 			p.make()
 			due = now.Add(time.Duration(p.rng.ExpFloat64() * float64(p.Rate)))
 		}
-		p.sendAll()
+		p.sendAll(ctx)
 		p.wait(ctx, producing, due)
 	}
 }
@@ -125,19 +134,23 @@ func (p *producer) outstanding() bool {
 	return false
 }
 
-// prepare connects and gets a producer id.
+// prepare learns who leads, if that is in doubt, and gets a producer id.
 func (p *producer) prepare(ctx context.Context) error {
-	if p.link == nil || len(p.flights) == 0 {
-		if err := p.connect(ctx); err != nil {
+	if p.stale {
+		if err := p.refresh(ctx); err != nil {
 			return err
 		}
 	}
 	if !p.Idempotent || p.pid >= 0 {
 		return nil
 	}
+	l, err := p.any(ctx)
+	if err != nil {
+		return err
+	}
 	req := kmsg.NewPtrInitProducerIDRequest()
 	req.Version, req.ProducerID, req.ProducerEpoch = 4, -1, -1
-	resp, err := p.do(ctx, req)
+	resp, err := p.do(ctx, l, req)
 	if err != nil {
 		return err
 	}
@@ -173,7 +186,7 @@ func (p *producer) make() {
 	tp := karst.TopicPartition{Topic: t.id, Partition: karst.Partition(index)}
 	box := p.boxes[tp]
 	if box == nil {
-		box = &outbox{topic: t, partition: index}
+		box = &outbox{topic: t, partition: index, acked: -1, owed: map[*link]bool{}}
 		p.boxes[tp] = box
 	}
 	if box.closed || len(box.pending) >= pendingMax {
@@ -210,40 +223,69 @@ func (p *producer) make() {
 	box.pending = append(box.pending, b)
 }
 
+// backOff sends nothing for a little while.
+func (p *producer) backOff() {
+	p.backoff = time.Now().Add(time.Duration(50+p.rng.IntN(200)) * time.Millisecond)
+}
+
 // sendAll sends what may be sent.
-func (p *producer) sendAll() {
-	if p.leaving && len(p.flights) == 0 {
-		p.leaving = false
-		p.hangUp()
-	}
-	for p.link != nil && !p.leaving && len(p.flights) < inflightMax && !time.Now().Before(p.backoff) {
-		var f flight
-		for _, box := range p.boxes {
-			if box.closed || box.broken && box.inFlight > 0 || box.inFlight == len(box.pending) {
-				continue
-			}
-			box.broken = false
-			b := box.pending[box.inFlight]
-			if b.attempts == 0 {
-				for _, earlier := range box.pending[:box.inFlight] {
-					earlier.after++
-				}
-			}
-			f.sent = append(f.sent, part{box: box, b: b, head: box.inFlight == 0})
-			box.inFlight++
-			b.attempts++
-			if b.attempts > 1 {
-				p.w.event("batch retried")
-			}
-			if p.rng.IntN(2) == 0 {
-				break
-			}
-		}
+func (p *producer) sendAll(ctx context.Context) {
+	for !time.Now().Before(p.backoff) {
+		f := p.load(ctx)
 		if len(f.sent) == 0 {
 			return
 		}
-		p.post(&f)
+		p.post(f)
 	}
+}
+
+// load takes up what may be sent to one broker.
+func (p *producer) load(ctx context.Context) *flight {
+	f := &flight{}
+	for tp, box := range p.boxes {
+		if box.closed || box.broken && box.inFlight > 0 || box.inFlight == len(box.pending) {
+			continue
+		}
+		l := p.routeOf(ctx, tp, box)
+		if l == nil || f.to != nil && f.to != l || len(p.flights[l]) >= inflightMax {
+			continue
+		}
+		f.to, box.at, box.broken = l, l, false
+		b := box.pending[box.inFlight]
+		if b.attempts == 0 {
+			for _, earlier := range box.pending[:box.inFlight] {
+				earlier.after++
+			}
+		}
+		f.sent = append(f.sent, part{box: box, b: b, head: box.inFlight == 0, from: l.to.atLeast(aboutPartition(tp))})
+		box.inFlight++
+		b.attempts++
+		if b.attempts > 1 {
+			p.w.event("batch retried")
+		}
+		if p.rng.IntN(2) == 0 {
+			break
+		}
+	}
+	return f
+}
+
+// routeOf is where a partition's next batch goes; nil if that is not known. While
+// batches are on their way it is where they went: two leaders would be two orders.
+func (p *producer) routeOf(ctx context.Context, tp karst.TopicPartition, box *outbox) *link {
+	if box.inFlight > 0 {
+		return box.at
+	}
+	l, err := p.leader(ctx, spotID{tp.Topic, int32(tp.Partition)})
+	switch {
+	case err == nil:
+		return l
+	case box.topic.isDoomed() && p.leaders[spotID{tp.Topic, int32(tp.Partition)}].at == "":
+		box.closed = true // it was gone before its leader was heard of
+	default:
+		p.backOff()
+	}
+	return nil
 }
 
 // post sends one request.
@@ -272,14 +314,14 @@ func (p *producer) post(f *flight) {
 	}
 	if p.Silent {
 		req.Acks = 0
-		_ = p.link.post(req)
+		_ = f.to.post(req)
 		for _, s := range f.sent {
 			p.done(s, unknown, -1)
 		}
 		return
 	}
-	f.call, f.at = p.link.send(req), time.Now()
-	p.flights = append(p.flights, f)
+	f.call, f.at = f.to.send(req), time.Now()
+	p.flights[f.to] = append(p.flights[f.to], f)
 }
 
 // wait waits until there is something to do.
@@ -295,30 +337,50 @@ func (p *producer) wait(ctx, producing context.Context, due time.Time) {
 	}
 	t := time.NewTimer(until)
 	defer t.Stop()
-	var answered <-chan struct{}
-	if len(p.flights) > 0 {
-		answered = p.flights[0].call.done
-		t.Reset(min(until, requestTimeout))
-	}
 	select {
-	case <-answered:
-		f := p.flights[0]
-		p.flights = p.flights[1:]
-		p.answered(f)
+	case <-p.wake:
+		p.answers()
 	case <-t.C:
+		p.answers()
 		p.giveUp()
 	case <-stop:
 	case <-ctx.Done():
 	}
 }
 
+// answers takes in all answers that are there.
+func (p *producer) answers() {
+	for l := range p.flights {
+		for len(p.flights[l]) > 0 && p.flights[l][0].answered() {
+			f := p.flights[l][0]
+			if f.call.err != nil {
+				p.disconnected(l)
+				break
+			}
+			p.flights[l] = p.flights[l][1:]
+			p.answered(f)
+		}
+		if len(p.flights[l]) > 0 {
+			continue
+		}
+		delete(p.flights, l)
+		if p.links[l.at] != l {
+			l.close()
+		}
+	}
+}
+
+func (f *flight) answered() bool {
+	select {
+	case <-f.call.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // answered takes an answer in.
 func (p *producer) answered(f *flight) {
-	if f.call.err != nil {
-		p.flights = append([]*flight{f}, p.flights...)
-		p.disconnected()
-		return
-	}
 	resp := f.call.resp.(*kmsg.ProduceResponse)
 	for _, s := range f.sent {
 		r, ok := answerOf(resp, s, p.ByName)
@@ -326,7 +388,7 @@ func (p *producer) answered(f *flight) {
 			p.w.reportf(Unexpected, "a produce answer leaves out partition %d of %s", s.box.partition, s.box.topic.name)
 			continue
 		}
-		p.settle(s, r)
+		p.settle(f.to, s, r)
 	}
 }
 
@@ -346,35 +408,41 @@ func answerOf(resp *kmsg.ProduceResponse, s part, byName bool) (*kmsg.ProduceRes
 }
 
 // settle does what Kafka's producers do with an answer.
-func (p *producer) settle(s part, r *kmsg.ProduceResponseTopicPartition) {
+func (p *producer) settle(from *link, s part, r *kmsg.ProduceResponseTopicPartition) {
 	switch r.ErrorCode {
 	case 0:
-		p.done(s, acknowledged, r.BaseOffset)
+		p.acknowledged(from, s, r.BaseOffset)
 		return
 	case kerr.DuplicateSequenceNumber.Code:
-		p.done(s, acknowledged, -1)
+		p.acknowledged(from, s, -1)
 		return
 	}
 	if indefinite(r.ErrorCode) {
 		s.b.doubt = true
 	}
+	s.b.back = append(s.b.back, from)
 	s.box.inFlight--
 	s.box.broken = true
-	p.backoff = time.Now().Add(time.Duration(50+p.rng.IntN(200)) * time.Millisecond)
+	p.backOff()
+	p.stale = true
 	if r.ErrorMessage != nil {
-		p.w.note("producer %d: %s-%d sequence %d at %s: %s", p.id, s.box.topic.name, s.box.partition, s.b.records[0].sequence, p.to.Name, *r.ErrorMessage)
+		p.w.note("producer %d: %s-%d sequence %d at %s: %s", p.id, s.box.topic.name, s.box.partition, s.b.records[0].sequence, from.to.Name, *r.ErrorMessage)
 	}
 	p.w.event("produce error " + kerr.TypedErrorForCode(r.ErrorCode).Message)
 	switch r.ErrorCode {
 	case kerr.OutOfOrderSequenceNumber.Code, kerr.UnknownProducerID.Code, kerr.InvalidProducerEpoch.Code:
-		// Right if something before it failed; or at a deposed leader; or if so much
-		// was sent and acknowledged behind it, after an attempt of which nothing is
-		// known, that a leader does not remember it any more. Kafka's producers start
-		// anew then.
-		if s.head && s.b.after >= inflightMax {
+		// Right if something before it failed; or at a leader of an earlier epoch than
+		// one in which something before it was acknowledged, which it need not know; or
+		// if so much was sent and acknowledged behind it, after an attempt of which
+		// nothing is known, that a leader does not remember it any more. Kafka's
+		// producers start anew then.
+		if s.box.owed[from] {
+			p.w.event("asked for what another broker has")
+			p.retire(from)
+		} else if s.head && s.b.after >= inflightMax {
 			p.w.event("older than what is remembered")
 			p.forget()
-		} else if s.head && p.current() && !s.box.topic.isDoomed() {
+		} else if s.head && s.from >= 0 && s.from >= s.box.acked && !s.box.topic.isDoomed() {
 			msg := ""
 			if r.ErrorMessage != nil {
 				msg = *r.ErrorMessage
@@ -383,16 +451,16 @@ func (p *producer) settle(s part, r *kmsg.ProduceResponseTopicPartition) {
 				kerr.TypedErrorForCode(r.ErrorCode).Message, s.b.records[0].sequence, p.pid, s.box.topic.name, s.box.partition, msg)
 			p.forget()
 		} else if s.head {
-			p.leave()
+			p.elsewhere(from)
 		}
 	case kerr.UnknownTopicID.Code, kerr.UnknownTopicOrPartition.Code:
 		if s.box.topic.isDoomed() {
 			s.box.closed = true
 			return
 		}
-		p.leave()
+		p.elsewhere(from)
 	case kerr.NotLeaderForPartition.Code:
-		p.leave()
+		p.elsewhere(from)
 	case kerr.RequestTimedOut.Code, kerr.NotEnoughReplicas.Code, kerr.KafkaStorageError.Code, kerr.UnknownServerError.Code:
 	default:
 		p.w.reportf(Unexpected, "produce to %s-%d: %v", s.box.topic.name, s.box.partition, kerr.ErrorForCode(r.ErrorCode))
@@ -405,8 +473,22 @@ func (p *producer) settle(s part, r *kmsg.ProduceResponseTopicPartition) {
 	}
 }
 
-// leave makes the producer look for the leader anew, once nothing is in flight.
-func (p *producer) leave() { p.leaving = true }
+// acknowledged ends a batch that was acknowledged.
+//
+// A connection that sent a batch back takes nothing that follows until the batch
+// comes there again (kafka/gaps.go), which it never does if another broker has
+// acknowledged it: that is owed. It is what the broker does, and a client that
+// keeps the connection would be stuck; here it makes another one.
+func (p *producer) acknowledged(by *link, s part, base int64) {
+	delete(s.box.owed, by)
+	for _, l := range s.b.back {
+		if l != by {
+			s.box.owed[l] = true
+		}
+	}
+	s.box.acked = max(s.box.acked, by.to.atMost(aboutPartition(s.b.records[0].tp)))
+	p.done(s, acknowledged, base)
+}
 
 // done ends a batch with an outcome.
 func (p *producer) done(s part, o outcome, base int64) {
@@ -434,9 +516,16 @@ func (p *producer) drop(box *outbox, b *batch) {
 	remove(box, b)
 }
 
-// disconnected makes everything in flight uncertain.
-func (p *producer) disconnected() {
-	for _, f := range p.flights {
+// retire sends nothing more over a connection, and ends it after the last answer.
+func (p *producer) retire(l *link) {
+	if p.links[l.at] == l {
+		delete(p.links, l.at)
+	}
+}
+
+// disconnected makes everything in flight on a connection uncertain.
+func (p *producer) disconnected(l *link) {
+	for _, f := range p.flights[l] {
 		for _, s := range f.sent {
 			s.b.doubt = true
 			s.box.inFlight--
@@ -446,8 +535,8 @@ func (p *producer) disconnected() {
 			}
 		}
 	}
-	p.flights, p.leaving = nil, false
-	p.hangUp()
+	delete(p.flights, l)
+	p.client.drop(l)
 }
 
 // giveUp gives up everything if something is too old, and goes on as another
@@ -466,18 +555,18 @@ func (p *producer) giveUp() {
 		p.w.event("delivery timed out")
 		p.forget()
 	}
-	if len(p.flights) > 0 && time.Since(p.flights[0].at) > requestTimeout {
-		select {
-		case <-p.flights[0].call.done:
-		default: // a connection that says nothing
-			p.disconnected()
+	for l, all := range p.flights {
+		if time.Since(all[0].at) > requestTimeout && !all[0].answered() { // a connection that says nothing
+			p.disconnected(l)
 		}
 	}
 }
 
 // forget gives up all batches and the producer id.
 func (p *producer) forget() {
-	p.disconnected()
+	for l := range p.flights {
+		p.disconnected(l)
+	}
 	p.abandonAll()
 	p.pid = -1
 }

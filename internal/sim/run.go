@@ -198,7 +198,6 @@ func (w *World) readAll(p *Process) ([]final, error) {
 	w.checkTopics(p)
 	by := map[karst.TopicPartition]*final{}
 	reader := w.newConsumer(99)
-	reader.sure = true
 	reader.version, reader.bytes, reader.pause, reader.name = 17, 1<<20, 0, "last reader"
 	reader.keep = func(tp karst.TopicPartition, s stored) { by[tp].records = append(by[tp].records, s) }
 	for s := range img.Partitions() {
@@ -211,17 +210,13 @@ func (w *World) readAll(p *Process) ([]final, error) {
 	}
 	ctx, cancel = context.WithTimeout(context.Background(), catchUpMax)
 	defer cancel()
-	if err := reader.connect(ctx); err != nil {
-		return nil, err
-	}
 	for tp, f := range by {
-		var codes [2]int16
-		var errs [2]error
 		t := reader.at[tp].topic
-		f.low, codes[0], errs[0] = reader.offset(ctx, t, int32(tp.Partition), -2)
-		f.high, codes[1], errs[1] = reader.offset(ctx, t, int32(tp.Partition), -1)
-		if codes != [2]int16{} || errs != [2]error{} {
-			return nil, fmt.Errorf("ListOffsets of %s-%d: %v %v", t.name, tp.Partition, codes, errs)
+		var errs [2]error
+		f.low, errs[0] = reader.certainly(ctx, t, int32(tp.Partition), -2)
+		f.high, errs[1] = reader.certainly(ctx, t, int32(tp.Partition), -1)
+		if errs != [2]error{} {
+			return nil, fmt.Errorf("ListOffsets of %s-%d: %v", t.name, tp.Partition, errs)
 		}
 		reader.at[tp].next = f.low
 	}

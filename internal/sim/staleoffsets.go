@@ -27,7 +27,6 @@ func (w *World) playStaleOffsets() {
 	}
 	onlookers := w.gather(Crowd{Onlookers: 4}, s0)
 	c := w.newGroupClient("committer", 7900)
-	c.sure = true
 	for range 4 {
 		c.commitFor(time.Duration(500+rng.Int64N(1500))*time.Millisecond, &consumerGroup{name: simpleGroup, topics: []*topic{s0}})
 		c.hangUp()
@@ -50,15 +49,15 @@ func (c *groupClient) commitFor(d time.Duration, g *consumerGroup) {
 	defer cancel()
 	var until time.Time
 	for until.IsZero() || time.Now().Before(until) {
-		code, err := int16(0), c.connect(ctx)
+		code, err := int16(0), c.connect(ctx, g.name)
 		if err == nil {
 			req := kmsg.NewPtrOffsetCommitRequest()
 			req.Group, req.Generation = g.name, -1
 			code, err = c.commit(ctx, req, g.places())
 		}
 		switch {
-		case err != nil:
-			c.hangUp()
+		case err != nil || moved(code):
+			c.lost()
 		case code == 0 && until.IsZero():
 			until = time.Now().Add(d)
 		}

@@ -94,7 +94,7 @@ func (w *World) startCost(t *testing.T, topic *topic) (serving, acknowledging co
 		time.Sleep(time.Millisecond)
 	}
 	serving = so()
-	l, err := dial(w.Network, address(1))
+	l, err := w.connect(address(1))
 	if err != nil {
 		t.Fatal(err)
 	}

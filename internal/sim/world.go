@@ -5,13 +5,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/karst-io/karst"
 	"github.com/karst-io/karst/internal/broker"
@@ -196,103 +193,6 @@ func (w *World) living() []*topic {
 func (w *World) gone(id karst.TopicID) bool {
 	t := w.topicByID(id)
 	return t != nil && t.isDoomed()
-}
-
-// requestTimeout is how long clients wait for an answer.
-const requestTimeout = 20 * time.Second
-
-// client is what producers, consumers and administrators share: a connection
-// to the broker that leads.
-type client struct {
-	w    *World
-	name string
-	rng  *rand.Rand
-
-	link  *link
-	sure  bool             // connects to the newest broker only
-	since int              // processes started when the link was made
-	to    *Process         // whose link it is, if known
-	epoch map[spotID]int32 // leader epochs as of the last metadata
-}
-
-type spotID struct {
-	topic     karst.TopicID
-	partition int32
-}
-
-func (w *World) newClient(name string, seed uint64) *client {
-	return &client{w: w, name: name, rng: rand.New(rand.NewPCG(w.Seed, seed)), epoch: map[spotID]int32{}}
-}
-
-// hangUp closes the connection.
-func (c *client) hangUp() {
-	if c.link != nil {
-		c.link.close()
-		c.link = nil
-	}
-}
-
-// connect makes a connection to the broker that leads, or fails.
-func (c *client) connect(ctx context.Context) error {
-	if c.link != nil {
-		select {
-		case <-c.link.ended:
-			c.hangUp()
-		default:
-			return nil
-		}
-	}
-	c.w.mu.Lock()
-	n, all := c.w.started, slices.Clone(c.w.processes)
-	c.w.mu.Unlock()
-	if len(all) == 0 {
-		return errRefused
-	}
-	// Mostly the newest, sometimes any.
-	p := all[len(all)-1]
-	if !c.sure && c.rng.IntN(8) == 0 {
-		p = all[c.rng.IntN(len(all))]
-	}
-	l, err := dial(c.w.Network, p.at)
-	if err != nil {
-		return err
-	}
-	c.link, c.since, c.to = l, n, p
-	if err := c.refresh(ctx); err != nil {
-		c.hangUp()
-		return err
-	}
-	return nil
-}
-
-// current reports whether the connection is to the broker that certainly leads:
-// none was started since, and none that might have deposed it was there.
-func (c *client) current() bool {
-	c.w.mu.Lock()
-	defer c.w.mu.Unlock()
-	n := len(c.w.processes)
-	return c.link != nil && c.since == c.w.started && c.to == c.w.processes[n-1] && !c.to.rival
-}
-
-// refresh asks for metadata: which topics there are, and their epochs.
-func (c *client) refresh(ctx context.Context) error {
-	req := kmsg.NewPtrMetadataRequest()
-	req.Version = 12
-	req.Topics = nil
-	resp, err := c.do(ctx, req)
-	if err != nil {
-		return err
-	}
-	for _, t := range resp.(*kmsg.MetadataResponse).Topics {
-		for _, p := range t.Partitions {
-			c.epoch[spotID{t.TopicID, p.Partition}] = p.LeaderEpoch
-		}
-	}
-	return nil
-}
-
-func (c *client) do(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
-	return c.link.do(ctx, req, requestTimeout)
 }
 
 // rest sleeps; false if ctx ended.
