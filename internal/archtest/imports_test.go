@@ -50,7 +50,7 @@ var layers = [][]string{
 	{"internal/store"},
 	{"internal/chunk"},
 	{""}, // the nouns
-	{"internal/archtest", "internal/proptest"},
+	{"internal/archtest", "internal/model", "internal/proptest"},
 }
 
 // sideways lists imports inside a layer, with the reason.
