@@ -26,7 +26,7 @@ func (s *Server) alterConfigs(ctx context.Context, r *Request) (Pending, error) 
 	all := make([]alteration, len(req.Resources))
 	for i, resource := range req.Resources {
 		a := &all[i]
-		a.kind, a.name = resource.ResourceType, resource.ResourceName
+		a.kind, a.name, a.forwarded = resource.ResourceType, resource.ResourceName, r.Conn == nil
 		for _, c := range resource.Configs {
 			if c.Value == nil {
 				a.nulls = append(a.nulls, c.Name)

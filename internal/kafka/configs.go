@@ -31,14 +31,18 @@ type Configs interface {
 }
 
 // forwardConfigs forwards changes of configs, but for those of a broker's log,
-// which are nobody else's.
-func forwardConfigs(r kmsg.Request) bool {
-	for _, resource := range r.(*kmsg.IncrementalAlterConfigsRequest).Resources {
-		if resource.ResourceType == kmsg.ConfigResourceTypeBrokerLogger {
-			return false
-		}
+// which are nobody else's, and those that name another broker, which are refused.
+func forwardConfigs(s *Server, r kmsg.Request) bool {
+	ours := func(kind kmsg.ConfigResourceType, name string) bool {
+		return kind != kmsg.ConfigResourceTypeBrokerLogger && (kind != kmsg.ConfigResourceTypeBroker || name == "" || s.isSelf(name) == nil)
 	}
-	return true
+	switch r := r.(type) {
+	case *kmsg.AlterConfigsRequest:
+		return !slices.ContainsFunc(r.Resources, func(x kmsg.AlterConfigsRequestResource) bool { return !ours(x.ResourceType, x.ResourceName) })
+	case *kmsg.IncrementalAlterConfigsRequest:
+		return !slices.ContainsFunc(r.Resources, func(x kmsg.IncrementalAlterConfigsRequestResource) bool { return !ours(x.ResourceType, x.ResourceName) })
+	}
+	return false
 }
 
 // configAPIs are the APIs about configs.
@@ -63,6 +67,8 @@ type alteration struct {
 	changes []controller.ConfigChange
 	nulls   []string // configs that are set to nothing
 	err     error    // what is wrong, or became of it
+	// forwarded: another broker executes it, as the controller.
+	forwarded bool
 }
 
 type resourceName struct {
@@ -99,6 +105,9 @@ func (s *Server) alterOne(ctx context.Context, a *alteration, replace, validateO
 		return s.alterLogger(a, validateOnly)
 	}
 	r, err := s.resource(a.kind, a.name)
+	if a.forwarded && a.kind == kmsg.ConfigResourceTypeBroker { // whose affair it is has been checked
+		r, err = metadata.Resource{Broker: brokerName(a.name)}, nil
+	}
 	if err != nil {
 		return err
 	}
@@ -128,8 +137,7 @@ func (s *Server) resource(kind kmsg.ConfigResourceType, name string) (metadata.R
 		if name == "" {
 			return none, nil
 		}
-		id, err := s.isBroker(name)
-		return metadata.Resource{Broker: strconv.Itoa(int(id))}, err
+		return metadata.Resource{Broker: strconv.Itoa(int(s.cfg.Broker))}, s.isSelf(name)
 	case kmsg.ConfigResourceTypeClientMetrics:
 		if name == "" {
 			return none, karst.InvalidRequest.Errorf("Subscription name can't be empty")
@@ -145,15 +153,13 @@ func (s *Server) resource(kind kmsg.ConfigResourceType, name string) (metadata.R
 	}
 }
 
-// isBroker refuses the name of what is no broker. Clients send changes of a
-// broker's configs to that one, which has the controller execute them.
-func (s *Server) isBroker(name string) (karst.BrokerID, error) {
-	if id, err := strconv.ParseInt(name, 10, 32); err == nil {
-		if _, live := s.deps.Images.Image().LiveBroker(karst.BrokerID(id)); live {
-			return karst.BrokerID(id), nil
-		}
+// brokerName is a broker id as it is written in decimal.
+func brokerName(name string) string {
+	id, err := strconv.ParseInt(name, 10, 32)
+	if err != nil {
+		return name
 	}
-	return s.cfg.Broker, s.isSelf(name)
+	return strconv.FormatInt(id, 10)
 }
 
 // isSelf refuses the name of another broker: its configs are its own affair.

@@ -25,7 +25,7 @@ const forwardMax = time.Minute
 // request, as with Kafka's Envelope (KIP-590). If the outcome is not known the
 // connection is closed, which is what tells clients that.
 func (s *Server) run(ctx context.Context, api API, r *Request) (Pending, error) {
-	if s.deps.Controller == nil || api.forward == nil || !api.forward(r.Body) {
+	if s.deps.Controller == nil || api.forward == nil || !api.forward(s, r.Body) {
 		return api.apply(s, ctx, r)
 	}
 	within, cancel := context.WithTimeout(ctx, forwardMax)
@@ -48,7 +48,7 @@ func (b forwarded) Encode(e *Encoding)                     { e.Buf = append(e.Bu
 func (b forwarded) Release()                               {}
 
 // forwardAlways is the forward of APIs that change metadata.
-func forwardAlways(kmsg.Request) bool { return true }
+func forwardAlways(*Server, kmsg.Request) bool { return true }
 
 // Execute executes a request that another broker forwards, and encodes its answer.
 func (s *Server) Execute(ctx context.Context, key, version int16, client string, body []byte) ([]byte, error) {

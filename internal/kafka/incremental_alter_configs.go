@@ -28,7 +28,7 @@ func (s *Server) incrementalAlterConfigs(ctx context.Context, r *Request) (Pendi
 	all := make([]alteration, len(req.Resources))
 	for i, resource := range req.Resources {
 		a := &all[i]
-		a.kind, a.name = resource.ResourceType, resource.ResourceName
+		a.kind, a.name, a.forwarded = resource.ResourceType, resource.ResourceName, r.Conn == nil
 		for _, c := range resource.Configs {
 			a.add(c)
 		}

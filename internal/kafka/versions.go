@@ -23,7 +23,7 @@ type API struct {
 	apply func(s *Server, ctx context.Context, r *Request) (Pending, error)
 	// forward reports whether a request is to be executed where the controller is;
 	// nil: never.
-	forward func(kmsg.Request) bool
+	forward func(s *Server, r kmsg.Request) bool
 	// frameMax bounds the size of the API's requests, in bytes, where that is
 	// below the listener's; 0 for no bound of its own.
 	frameMax int64

@@ -3,12 +3,14 @@ package sim
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net"
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -36,7 +38,7 @@ func NewNetwork(latency time.Duration) *Network {
 	}
 }
 
-var errRefused = errors.New("connection refused")
+var errRefused = fmt.Errorf("connect: %w", syscall.ECONNREFUSED)
 
 // Listen has a process listen at an address. Whoever listened there before gets
 // no more connections, but keeps those it has.

@@ -46,7 +46,7 @@ type Process struct {
 // What a process listens for, as package broker calls it.
 const (
 	forClients = "listen"
-	forPeers   = "peer" // Cut: its connections to others, too
+	forPeers   = "peer.listen" // Cut: its connections to others, too
 )
 
 // listen is the process's listener of one kind.
@@ -166,10 +166,14 @@ func (remote) String() string { return "s3://sim" }
 // address is where the broker of an id listens.
 func address(id karst.BrokerID) string { return fmt.Sprintf("karst-%d:9092", id) }
 
+// peerAddress is where it answers other brokers.
+func peerAddress(id karst.BrokerID) string { return fmt.Sprintf("karst-%d:9093", id) }
+
 // Start starts a broker process with faults of its own.
 func (w *World) Start(id karst.BrokerID, rules ...faults.Rule) *Process {
 	cfg := w.Config
 	cfg.BrokerID, cfg.Listen, cfg.Advertise, cfg.HTTP, cfg.TakeOver = id, address(id), address(id), "", true
+	cfg.PeerListen, cfg.PeerAdvertise = peerAddress(id), peerAddress(id)
 	rival := len(w.alive()) > 0
 	w.mu.Lock()
 	w.started++
@@ -184,6 +188,7 @@ func (w *World) Start(id karst.BrokerID, rules ...faults.Rule) *Process {
 		Tuning: w.Tuning,
 		Open:   func(context.Context, string) (store.Store, error) { return remote{p.Store}, nil },
 		Listen: func(what, at string) (net.Listener, error) { return p.listen(what, at) },
+		Dial:   func(ctx context.Context, _, at string) (net.Conn, error) { return p.dial(ctx, at) },
 	}
 	var err error
 	log := slog.New(slog.NewTextHandler(&prefixed{w: w.Log, start: w.start, name: p.Name}, &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: noTime}))
