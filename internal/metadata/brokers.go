@@ -55,16 +55,25 @@ func (r *FenceIncarnation) apply(img *Image, d *changes) error {
 	return nil
 }
 
-func (r *ForgetIncarnation) apply(img *Image, d *changes) error {
-	b, ok := img.Broker(r.Incarnation)
+// WhyKept is why ForgetIncarnation does not hold; nil if it does.
+func (i *Image) WhyKept(inc karst.Incarnation) error {
+	b, ok := i.Broker(inc)
 	switch {
 	case !ok || b.Phase != Adopted:
-		return refuse("incarnation %d is not adopted", r.Incarnation)
-	case img.leads[r.Incarnation] > 0:
-		return refuse("incarnation %d still is the last leader of %d partitions", r.Incarnation, img.leads[r.Incarnation])
-	case img.referencesWAL(r.Incarnation):
-		return refuse("the WAL of incarnation %d is still referenced", r.Incarnation)
+		return refuse("incarnation %d is not adopted", inc)
+	case i.leads[inc] > 0:
+		return refuse("incarnation %d still is the last leader of %d partitions", inc, i.leads[inc])
+	case i.referencesWAL(inc):
+		return refuse("the WAL of incarnation %d is still referenced", inc)
 	}
+	return nil
+}
+
+func (r *ForgetIncarnation) apply(img *Image, d *changes) error {
+	if err := img.WhyKept(r.Incarnation); err != nil {
+		return err
+	}
+	b, _ := img.Broker(r.Incarnation)
 	img.brokers.Delete(r.Incarnation)
 	img.ended.Set(r.Incarnation, b.WALEnd)
 	d.incarnations[r.Incarnation] = struct{}{}
@@ -72,10 +81,7 @@ func (r *ForgetIncarnation) apply(img *Image, d *changes) error {
 }
 
 // Forgettable reports whether ForgetIncarnation holds.
-func (i *Image) Forgettable(inc karst.Incarnation) bool {
-	b, ok := i.Broker(inc)
-	return ok && b.Phase == Adopted && i.leads[inc] == 0 && !i.referencesWAL(inc)
-}
+func (i *Image) Forgettable(inc karst.Incarnation) bool { return i.WhyKept(inc) == nil }
 
 // referencesWAL reports whether any WAL object of inc is referenced.
 func (i *Image) referencesWAL(inc karst.Incarnation) bool {

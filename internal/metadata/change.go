@@ -91,10 +91,17 @@ func (p *PartitionState) lead(leader karst.Incarnation, broker karst.BrokerID) {
 		epochs = epochs[:n-1] // nothing was written in that epoch
 	}
 	p.Epochs = append(epochs, EpochStart{Epoch: p.Epoch, Start: p.End})
-	if !slices.Contains(p.Replicas, broker) {
+	switch {
+	case slices.Contains(p.Replicas, broker):
+		p.Previous = nil // what was in progress is complete
+	case !p.Reassigning():
 		p.Replicas = adopt(p.Replicas, broker)
 	}
 }
+
+// Reassigning reports whether a reassignment is in progress: the leader is not
+// one of the replicas assigned, and is to be.
+func (p *PartitionState) Reassigning() bool { return len(p.Previous) > 0 }
 
 // adopt is the replicas with broker, the new leader, in place of the first one:
 // the number of replicas that clients see stays (the replica fiction).

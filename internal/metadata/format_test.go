@@ -52,7 +52,10 @@ func goldenCommit() *Commit {
 				ID: 1, Process: ProcessID{1, 2}, Host: "h", Port: 1, Listeners: []Endpoint{{Name: "A", Host: "h", Port: 1}, {Name: "B", Host: "i", Port: 2}},
 				Peer: "h:3", Supports: 1,
 			}},
-			&AssignReplicas{Assignments: []Assignment{{Partition: part(1, 0), Replicas: []karst.BrokerID{1, 0}}}},
+			&AssignReplicas{Assignments: []Assignment{
+				{Partition: part(1, 0), Replicas: []karst.BrokerID{1, 0}},
+				{Partition: part(1, 1), Replicas: []karst.BrokerID{1}, Previous: []karst.BrokerID{0, 2}},
+			}},
 			&DrainBroker{ID: 1, Drained: true},
 			&PlaceLeaders{Placements: []Placement{{Partition: p, Leader: 2}}},
 		},

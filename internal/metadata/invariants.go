@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/karst-io/karst"
 )
@@ -95,6 +96,9 @@ func (i *Image) checkPartition(p *PartitionState, counts map[ObjectID]int32) err
 		if p.States[n].Full && n > 0 || p.States[n].Next > p.End {
 			return fmt.Errorf("checkpoint %d is out of place", n)
 		}
+	}
+	if p.Reassigning() && slices.Contains(p.Replicas, p.Broker) {
+		return fmt.Errorf("a reassignment to %v is in progress under broker %d", p.Replicas, p.Broker)
 	}
 	if len(p.Epochs) == 0 || p.Epochs[len(p.Epochs)-1].Epoch != p.Epoch {
 		return fmt.Errorf("epochs %v do not end at %d", p.Epochs, p.Epoch)

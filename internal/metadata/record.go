@@ -29,14 +29,18 @@ type RegisterBroker struct {
 	Registration
 }
 
-// AssignReplicas gives partitions the replicas they show, the preferred leader
-// first. Who leads does not change by it.
+// AssignReplicas gives partitions replicas, the preferred leader first. Who leads
+// does not change by it: where the last leader is not among them, a reassignment
+// is in progress until one of them leads.
 type AssignReplicas struct{ Assignments []Assignment }
 
 // Assignment is one partition of AssignReplicas.
 type Assignment struct {
 	Partition karst.TopicPartition
 	Replicas  []karst.BrokerID // distinct, at least one
+	// Previous is what was shown before, to be shown as what is given up and
+	// assigned again by a cancellation. It counts only while in progress.
+	Previous []karst.BrokerID
 }
 
 // DrainBroker says whether a broker id, live or not, may be given partitions.
@@ -171,7 +175,7 @@ func ApproxSize(r Record) int {
 	case *AssignReplicas:
 		n := fixed
 		for k := range r.Assignments {
-			n += perPartition + 4*len(r.Assignments[k].Replicas)
+			n += perPartition + 4*(len(r.Assignments[k].Replicas)+len(r.Assignments[k].Previous))
 		}
 		return n
 	case *SetConfigs:

@@ -64,7 +64,8 @@ func encodeAssignments(r *AssignReplicas) *pb.AssignReplicas {
 	m := &pb.AssignReplicas{}
 	for _, a := range r.Assignments {
 		m.Assignments = append(m.Assignments, &pb.Assignment{
-			Topic: topics.add(a.Partition.Topic), Partition: int32(a.Partition.Partition), Replicas: encodeBrokers(a.Replicas),
+			Topic: topics.add(a.Partition.Topic), Partition: int32(a.Partition.Partition),
+			Replicas: encodeBrokers(a.Replicas), Previous: encodeBrokers(a.Previous),
 		})
 	}
 	m.Topics = topics.ids
@@ -83,7 +84,8 @@ func decodeAssignments(m *pb.AssignReplicas) (*AssignReplicas, error) {
 			return nil, err
 		}
 		r.Assignments = append(r.Assignments, Assignment{
-			Partition: karst.TopicPartition{Topic: id, Partition: karst.Partition(a.GetPartition())}, Replicas: decodeBrokers(a.GetReplicas()),
+			Partition: karst.TopicPartition{Topic: id, Partition: karst.Partition(a.GetPartition())},
+			Replicas:  decodeBrokers(a.GetReplicas()), Previous: decodeBrokers(a.GetPrevious()),
 		})
 	}
 	return r, nil

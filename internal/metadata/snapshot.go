@@ -143,6 +143,7 @@ func (t *partitionPart) add(p *PartitionState) {
 		Leader: uint64(p.Leader), Broker: int32(p.Broker), Epoch: int32(p.Epoch),
 		LogStart: int64(p.LogStart), End: int64(p.End), Sources: uint32(len(p.Sources)),
 		Replicas: encodeBrokers(p.Replicas), Stopped: uint64(p.Stopped),
+		Previous: encodeBrokers(p.Previous), Factor: int32(p.Factor),
 	}
 	for _, s := range p.Epochs {
 		row.Epochs = append(row.Epochs, int32(s.Epoch))
@@ -335,11 +336,15 @@ func decodePartition(m *pb.PartitionEntry, topics []karst.TopicID, objects []Obj
 	if len(m.GetEpochs()) == 0 || len(m.GetEpochs()) != len(m.GetEpochStarts()) {
 		return nil, errTable
 	}
+	if f := m.GetFactor(); f < 0 || f > math.MaxInt16 {
+		return nil, fmt.Errorf("replication factor %d", f)
+	}
 	p := &PartitionState{
 		ID:     karst.TopicPartition{Topic: id, Partition: karst.Partition(m.GetPartition())},
 		Leader: karst.Incarnation(m.GetLeader()), Broker: karst.BrokerID(m.GetBroker()),
 		Epoch: karst.Epoch(m.GetEpoch()), LogStart: karst.Offset(m.GetLogStart()), End: karst.Offset(m.GetEnd()),
 		Replicas: decodeBrokers(m.GetReplicas()), Stopped: karst.Incarnation(m.GetStopped()),
+		Previous: decodeBrokers(m.GetPrevious()), Factor: int16(m.GetFactor()),
 		Epochs: make([]EpochStart, len(m.Epochs)),
 	}
 	for n := range p.Epochs {

@@ -92,7 +92,15 @@ type PartitionState struct {
 	End      karst.Offset // committed end offset, explicit
 	Sources  []Source     // ascending, contiguous up to End; none wholly below LogStart whose producers the checkpoints have
 	States   []StateRef   // newest full checkpoint and the deltas after it
+	// Replicas are those assigned, the preferred leader first: what is shown
+	// is Replicas.Of. The leader is one of them unless Previous says otherwise.
 	Replicas []karst.BrokerID
+	// Previous is what was shown before a reassignment that is in progress: no
+	// replica that is assigned has led since. nil: none is in progress.
+	Previous []karst.BrokerID
+	// Factor is how many replicas were assigned by hand, if fewer than the
+	// topic's replication factor. 0: as many as that are shown.
+	Factor int16
 	// Stopped is the adopted incarnation whose held WAL objects may have records
 	// of this partition; it gets no leader until they are released. 0: none.
 	Stopped karst.Incarnation

@@ -115,13 +115,21 @@ func (r *AssignReplicas) apply(img *Image, d *changes) error {
 		if len(a.Replicas) == 0 {
 			return karst.InvalidAssignment.Errorf("%s is assigned no replicas", a.Partition)
 		}
-		for n, id := range a.Replicas {
-			if id < 0 || slices.Contains(a.Replicas[:n], id) {
-				return karst.InvalidAssignment.Errorf("%s is assigned replica %d twice, or it is none", a.Partition, id)
+		for _, ids := range [][]karst.BrokerID{a.Replicas, a.Previous} {
+			for n, id := range ids {
+				if id < 0 || slices.Contains(ids[:n], id) {
+					return karst.InvalidAssignment.Errorf("%s is assigned replica %d twice, or it is none", a.Partition, id)
+				}
 			}
 		}
 		next := *p
-		next.Replicas = slices.Clone(a.Replicas)
+		next.Replicas, next.Previous, next.Factor = slices.Clone(a.Replicas), nil, 0
+		if !slices.Contains(a.Replicas, p.Broker) {
+			next.Previous = slices.Clone(a.Previous)
+		}
+		if t, ok := img.TopicByID(a.Partition.Topic); ok && len(a.Replicas) < int(t.ReplicationFactor) {
+			next.Factor = int16(len(a.Replicas))
+		}
 		img.setPartition(d, p, &next)
 	}
 	return nil

@@ -55,7 +55,11 @@ func (w *world) record() Record {
 	case 21:
 		return &DrainBroker{ID: karst.BrokerID(w.draw(0, 3)), Drained: w.once(2)}
 	case 20:
-		return &AssignReplicas{Assignments: []Assignment{{Partition: w.anyPartition(), Replicas: []karst.BrokerID{karst.BrokerID(w.draw(0, 3)), 7}}}}
+		a := Assignment{Partition: w.anyPartition(), Replicas: []karst.BrokerID{karst.BrokerID(w.draw(0, 3)), 7}[:w.draw(1, 2)]}
+		if w.once(2) {
+			a.Previous = []karst.BrokerID{karst.BrokerID(w.draw(0, 3)), 8}
+		}
+		return &AssignReplicas{Assignments: []Assignment{a}}
 	case 2:
 		return &FenceIncarnation{Incarnation: inc}
 	case 3, 4:

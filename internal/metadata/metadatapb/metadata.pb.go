@@ -736,8 +736,7 @@ func (x *Listener) GetPort() int32 {
 	return 0
 }
 
-// AssignReplicas gives partitions the replicas they are to show, the preferred
-// leader first.
+// AssignReplicas gives partitions replicas, the preferred leader first.
 type AssignReplicas struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Topics        [][]byte               `protobuf:"bytes,1,rep,name=topics,proto3" json:"topics,omitempty"`
@@ -795,6 +794,7 @@ type Assignment struct {
 	Topic         uint32                 `protobuf:"varint,1,opt,name=topic,proto3" json:"topic,omitempty"` // index into topics
 	Partition     int32                  `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
 	Replicas      []int32                `protobuf:"varint,3,rep,packed,name=replicas,proto3" json:"replicas,omitempty"`
+	Previous      []int32                `protobuf:"varint,4,rep,packed,name=previous,proto3" json:"previous,omitempty"` // what was shown before, while in progress
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -846,6 +846,13 @@ func (x *Assignment) GetPartition() int32 {
 func (x *Assignment) GetReplicas() []int32 {
 	if x != nil {
 		return x.Replicas
+	}
+	return nil
+}
+
+func (x *Assignment) GetPrevious() []int32 {
+	if x != nil {
+		return x.Previous
 	}
 	return nil
 }
@@ -2390,6 +2397,8 @@ type PartitionEntry struct {
 	States        []*StateRef            `protobuf:"bytes,11,rep,name=states,proto3" json:"states,omitempty"`
 	Replicas      []int32                `protobuf:"varint,12,rep,packed,name=replicas,proto3" json:"replicas,omitempty"`
 	Stopped       uint64                 `protobuf:"varint,13,opt,name=stopped,proto3" json:"stopped,omitempty"`
+	Previous      []int32                `protobuf:"varint,14,rep,packed,name=previous,proto3" json:"previous,omitempty"` // shown before a reassignment that is in progress
+	Factor        int32                  `protobuf:"varint,15,opt,name=factor,proto3" json:"factor,omitempty"`            // replicas assigned by hand, if fewer than the topic's
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2515,6 +2524,20 @@ func (x *PartitionEntry) GetStopped() uint64 {
 	return 0
 }
 
+func (x *PartitionEntry) GetPrevious() []int32 {
+	if x != nil {
+		return x.Previous
+	}
+	return nil
+}
+
+func (x *PartitionEntry) GetFactor() int32 {
+	if x != nil {
+		return x.Factor
+	}
+	return 0
+}
+
 var File_metadata_proto protoreflect.FileDescriptor
 
 const file_metadata_proto_rawDesc = "" +
@@ -2572,12 +2595,13 @@ const file_metadata_proto_rawDesc = "" +
 	"\x04port\x18\x03 \x01(\x05R\x04port\"i\n" +
 	"\x0eAssignReplicas\x12\x16\n" +
 	"\x06topics\x18\x01 \x03(\fR\x06topics\x12?\n" +
-	"\vassignments\x18\x02 \x03(\v2\x1d.karst.metadata.v1.AssignmentR\vassignments\"\\\n" +
+	"\vassignments\x18\x02 \x03(\v2\x1d.karst.metadata.v1.AssignmentR\vassignments\"x\n" +
 	"\n" +
 	"Assignment\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\rR\x05topic\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12\x1a\n" +
-	"\breplicas\x18\x03 \x03(\x05R\breplicas\"7\n" +
+	"\breplicas\x18\x03 \x03(\x05R\breplicas\x12\x1a\n" +
+	"\bprevious\x18\x04 \x03(\x05R\bprevious\"7\n" +
 	"\vDrainBroker\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x18\n" +
 	"\adrained\x18\x02 \x01(\bR\adrained\"\xc0\x02\n" +
@@ -2740,7 +2764,7 @@ const file_metadata_proto_rawDesc = "" +
 	"\aconfigs\x18\x02 \x03(\v2-.karst.metadata.v1.BrokerConfigs.ConfigsEntryR\aconfigs\x1a:\n" +
 	"\fConfigsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf9\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xad\x03\n" +
 	"\x0ePartitionEntry\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\rR\x05topic\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12\x16\n" +
@@ -2755,7 +2779,9 @@ const file_metadata_proto_rawDesc = "" +
 	" \x01(\rR\asources\x123\n" +
 	"\x06states\x18\v \x03(\v2\x1b.karst.metadata.v1.StateRefR\x06states\x12\x1a\n" +
 	"\breplicas\x18\f \x03(\x05R\breplicas\x12\x18\n" +
-	"\astopped\x18\r \x01(\x04R\astoppedB8Z6github.com/karst-io/karst/internal/metadata/metadatapbb\x06proto3"
+	"\astopped\x18\r \x01(\x04R\astopped\x12\x1a\n" +
+	"\bprevious\x18\x0e \x03(\x05R\bprevious\x12\x16\n" +
+	"\x06factor\x18\x0f \x01(\x05R\x06factorB8Z6github.com/karst-io/karst/internal/metadata/metadatapbb\x06proto3"
 
 var (
 	file_metadata_proto_rawDescOnce sync.Once
