@@ -68,6 +68,8 @@ const (
 	UnknownTransactionalID               // no such transactional id
 	BrokerNotRegistered                  // no such broker id
 	DuplicateBroker                      // a live broker has the id
+	PreferredNotAvailable                // the preferred leader cannot lead now
+	EligibleNotAvailable                 // nobody can lead the partition now
 	codeEnd
 )
 

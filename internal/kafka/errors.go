@@ -74,6 +74,8 @@ var codes = map[karst.Code]*kerr.Error{
 	karst.UnknownTransactionalID:   kerr.TransactionalIDNotFound,
 	karst.DuplicateBroker:          kerr.DuplicateBrokerRegistration,
 	karst.BrokerNotRegistered:      kerr.BrokerIDNotRegistered,
+	karst.PreferredNotAvailable:    kerr.PreferredLeaderNotAvailable,
+	karst.EligibleNotAvailable:     kerr.EligibleLeadersNotAvailable,
 }
 
 // Code is the Kafka error code of err: 0 for nil. An ended context is a timeout,

@@ -1,9 +1,7 @@
 package controller
 
 import (
-	"cmp"
 	"context"
-	"slices"
 
 	"github.com/karst-io/karst"
 	"github.com/karst-io/karst/internal/metadata"
@@ -131,9 +129,8 @@ func (c *Controller) AllocateProducerIDs(ctx context.Context) (first karst.Produ
 }
 
 // PlaceLeaders gives every leaderless partition (leader 0 or adopted, and not
-// stopped) to a live incarnation, at epoch + 1. A partition goes back to the
-// broker id that had it if that one is live, otherwise to whoever leads least.
-// Without live brokers it does nothing.
+// stopped) to a live incarnation, at epoch + 1, as Placements decides. Without live
+// brokers it does nothing.
 func (c *Controller) PlaceLeaders(ctx context.Context) error {
 	return c.propose(ctx, func(img *metadata.Image) ([]metadata.Record, error) {
 		placements := Placements(img, func(*metadata.PartitionState) bool { return true })
@@ -142,85 +139,4 @@ func (c *Controller) PlaceLeaders(ctx context.Context) error {
 		}
 		return []metadata.Record{&metadata.PlaceLeaders{Placements: placements}}, nil
 	})
-}
-
-// Placements decides who should lead the leaderless partitions that want
-// reports true of. It decides by the image alone.
-func Placements(img *metadata.Image, want func(*metadata.PartitionState) bool) []metadata.Placement {
-	s := newSpread(img)
-	if len(s.live) == 0 {
-		return nil
-	}
-	leaderless := []karst.Incarnation{0}
-	for b := range img.Brokers() {
-		if b.Phase == metadata.Adopted && img.LeadCount(b.Incarnation) > 0 {
-			leaderless = append(leaderless, b.Incarnation)
-		}
-	}
-	var out []metadata.Placement
-	for _, inc := range leaderless {
-		for p := range img.PartitionsLedBy(inc) {
-			if p.Stopped == 0 && want(p) {
-				out = append(out, metadata.Placement{Partition: p.ID, Leader: s.prefer(p.Broker)})
-			}
-		}
-	}
-	return out
-}
-
-// spread gives out partitions so that the live brokers lead about as many each.
-type spread struct {
-	live []load // ascending by incarnation
-}
-
-type load struct {
-	broker *metadata.BrokerState
-	leads  int
-}
-
-func newSpread(img *metadata.Image) *spread {
-	s := &spread{}
-	for b := range img.LiveBrokers() {
-		s.live = append(s.live, load{broker: b, leads: img.LeadCount(b.Incarnation)})
-	}
-	return s
-}
-
-// next is the broker that leads least; of equals the lowest id.
-func (s *spread) next() *metadata.BrokerState {
-	best := 0
-	for n := range s.live {
-		c := cmp.Or(cmp.Compare(s.live[n].leads, s.live[best].leads), cmp.Compare(s.live[n].broker.ID, s.live[best].broker.ID))
-		if c < 0 {
-			best = n
-		}
-	}
-	s.live[best].leads++
-	return s.live[best].broker
-}
-
-// prefer is the broker of an id if it is live, otherwise the next one.
-func (s *spread) prefer(id karst.BrokerID) karst.Incarnation {
-	if n := s.find(id); n >= 0 {
-		s.live[n].leads++
-		return s.live[n].broker.Incarnation
-	}
-	return s.next().Incarnation
-}
-
-func (s *spread) find(id karst.BrokerID) int {
-	return slices.IndexFunc(s.live, func(l load) bool { return l.broker.ID == id })
-}
-
-// replicas is the leader and stable others, up to min(factor, brokers): those
-// whose ids follow the leader's, round the ring.
-func (s *spread) replicas(leader karst.BrokerID, factor int16) []karst.BrokerID {
-	ids := make([]karst.BrokerID, len(s.live))
-	for n := range s.live {
-		ids[n] = s.live[n].broker.ID
-	}
-	slices.Sort(ids)
-	at, _ := slices.BinarySearch(ids, leader)
-	ring := slices.Concat(ids[at:], ids[:at])
-	return slices.Clone(ring[:min(int(factor), len(ring))])
 }

@@ -13,30 +13,23 @@ type Spread struct{ spread }
 // NewSpread spreads over the live brokers of an image, without those that are
 // gone soon.
 func NewSpread(img *metadata.Image, gone func(inc karst.Incarnation) bool) *Spread {
-	s := newSpread(img)
-	kept := s.live[:0]
-	for _, l := range s.live {
-		if !gone(l.broker.Incarnation) {
-			kept = append(kept, l)
-		}
-	}
-	s.live = kept
-	return &Spread{*s}
+	return &Spread{*newSpread(img, gone)}
 }
 
-// Place is who is to lead a partition; 0 if nobody can.
-func (s *Spread) Place(*metadata.PartitionState) karst.Incarnation {
+// Place is who is to lead a partition, one of its replicas if any is live; 0 if
+// nobody can.
+func (s *Spread) Place(p *metadata.PartitionState) karst.Incarnation {
 	if len(s.live) == 0 {
 		return 0
 	}
-	return s.next().Incarnation
+	return s.place(p).Incarnation
 }
 
-// Back is the broker that led a partition last, if it is live; otherwise 0.
+// Back is the broker that led a partition last, or that it is being reassigned to,
+// if it is live; otherwise 0.
 func (s *Spread) Back(p *metadata.PartitionState) karst.Incarnation {
-	if n := s.find(p.Broker); n >= 0 {
-		s.live[n].leads++
-		return s.live[n].broker.Incarnation
+	if b := s.back(p); b != nil {
+		return b.Incarnation
 	}
 	return 0
 }
@@ -70,7 +63,7 @@ func leaderless(img *metadata.Image) func(yield func(*metadata.PartitionState) b
 
 // Place gives leaders to the partitions that have none, with back only those
 // whose last broker is live: a partition goes to its last broker, otherwise to
-// who leads least. Who is gone soon gets none.
+// the replica that leads least, otherwise to who leads least. Who is gone soon gets none.
 func (c *Controller) Place(ctx context.Context, gone func(inc karst.Incarnation) bool, back bool) error {
 	return c.propose(ctx, func(img *metadata.Image) ([]metadata.Record, error) {
 		s := NewSpread(img, gone)

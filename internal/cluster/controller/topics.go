@@ -129,10 +129,10 @@ func (c *Controller) newTopic(img *metadata.Image, s TopicSpec) (*metadata.Creat
 	return r, err
 }
 
-// newPartitions spreads partitions over the live brokers. Any replication
+// newPartitions spreads partitions over the live brokers that are not drained. Any replication
 // factor is accepted (the replica fiction): Connect and MirrorMaker ask for 3.
 func newPartitions(img *metadata.Image, n int32, factor int16) ([]metadata.NewPartition, error) {
-	s := newSpread(img)
+	s := newSpread(img, nil)
 	if len(s.live) == 0 {
 		return nil, karst.InvalidReplication.Errorf("no broker is live")
 	}
@@ -163,10 +163,10 @@ func assign(img *metadata.Image, r *metadata.CreateTopic, s TopicSpec) error {
 }
 
 // assigned checks a manual assignment: every partition has factor distinct
-// replicas that are live brokers; the first one leads. first is the index of
-// the first partition, for messages.
+// replicas that are registered; the first one that may lead does. first is the
+// index of the first partition, for messages.
 func assigned(img *metadata.Image, assignment [][]karst.BrokerID, factor int, first int32) ([]metadata.NewPartition, error) {
-	s := newSpread(img)
+	s, known := newSpread(img, nil), registered(img)
 	out := make([]metadata.NewPartition, len(assignment))
 	for n, replicas := range assignment {
 		index := first + int32(n)
@@ -179,16 +179,29 @@ func assigned(img *metadata.Image, assignment [][]karst.BrokerID, factor int, fi
 				len(replicas), factor)
 		}
 		for k, id := range replicas {
-			if s.find(id) < 0 {
+			if !known[id] {
 				return nil, karst.InvalidAssignment.Errorf("The manual partition assignment includes broker %d, but no such broker is registered.", id)
 			}
 			if slices.Contains(replicas[:k], id) {
 				return nil, karst.InvalidAssignment.Errorf("The manual partition assignment includes the broker %d more than once.", id)
 			}
 		}
-		out[n] = metadata.NewPartition{Leader: s.live[s.find(replicas[0])].broker.Incarnation, Replicas: slices.Clone(replicas)}
+		leader := s.first(replicas)
+		if leader == nil {
+			return nil, karst.InvalidAssignment.Errorf("All brokers specified in the manual partition assignment for partition %d are fenced or in controlled shutdown.", index)
+		}
+		out[n] = metadata.NewPartition{Leader: leader.Incarnation, Replicas: slices.Clone(replicas)}
 	}
 	return out, nil
+}
+
+// registered are the ids of the brokers that the image knows, live or not.
+func registered(img *metadata.Image) map[karst.BrokerID]bool {
+	known := map[karst.BrokerID]bool{}
+	for b := range img.Brokers() {
+		known[b.ID] = true
+	}
+	return known
 }
 
 // DeleteTopic deletes a topic with its partitions.
@@ -235,7 +248,7 @@ func grow(img *metadata.Image, id karst.TopicID, total int32, assignment [][]kar
 	// its replication factor.
 	factor := len(assignment[0])
 	if p, ok := img.Partition(karst.TopicPartition{Topic: id}); ok {
-		factor = len(p.Replicas)
+		factor = len(metadata.NewReplicas(img).Of(p, t.ReplicationFactor))
 	}
 	r.Partitions, err = assigned(img, assignment, factor, t.Partitions)
 	return r, err
