@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"maps"
@@ -26,6 +27,9 @@ type testCluster struct {
 	err     error         // not nil: what the next changes answer
 	layers  effective.Layers
 	level   string
+
+	requests uint64               // of hand-overs
+	moves    []metadata.Placement // that elections asked for
 }
 
 func (c *testCluster) Layers(img *metadata.Image) effective.Layers {
@@ -184,4 +188,42 @@ func (c *testCluster) deps() Deps {
 	return Deps{
 		Logger: slog.New(slog.DiscardHandler), Images: c, Topics: c, Configs: c, Producers: c, Data: newFakeLog(), Groups: newFakeGroups(), Memory: chunk.NewPool(1 << 20),
 	}
+}
+
+// move hands a partition over to an incarnation, as its leader does when asked to.
+func (c *testCluster) move(t testing.TB, tp karst.TopicPartition, to karst.Incarnation) {
+	t.Helper()
+	p, _ := c.Image().Partition(tp)
+	c.requests++
+	c.must(t, &metadata.CommitRequest{Incarnation: p.Leader, Request: c.requests, Ranges: []metadata.Range{
+		{Partition: tp, Epoch: p.Epoch, Start: p.End, End: p.End, NewLeader: to},
+	}})
+}
+
+func (c *testCluster) Reassign(_ context.Context, all []controller.Reassignment, allowFactorChange bool) ([]error, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return nil, c.err
+	}
+	r, errs := controller.Assignments(c.img, all, allowFactorChange)
+	return errs, c.commit(r)
+}
+
+func (c *testCluster) Elect(_ context.Context, all []controller.PartitionName, preferred bool) ([]controller.Elected, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return nil, c.err
+	}
+	elected, moves := controller.Elections(c.img, all, preferred)
+	c.moves = append(c.moves, moves...)
+	return elected, nil
+}
+
+func (c *testCluster) Unregister(_ context.Context, id karst.BrokerID) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	records, rest, err := controller.Unregistration(c.img, id)
+	return cmp.Or(err, c.commit(records...), rest)
 }

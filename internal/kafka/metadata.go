@@ -18,10 +18,11 @@ import (
 // creates it: creation is asynchronous, the client asks again.
 //
 // Differences from Apache Kafka: replicas are names only, for records are in the
-// bucket. Shown are the leader and others up to the topic's replication factor or
-// the number of brokers, whichever is lower; all of them are in sync. A partition
-// without a live leader keeps the ones it had, as offline and still in sync.
-// REBOOTSTRAP_REQUIRED is never sent.
+// bucket. Shown are those assigned, the preferred leader first, and others up to
+// the topic's replication factor or the number of brokers, whichever is lower, in
+// place of those that are not live; all of them are in sync. A leader that is none
+// of them is shown first. A partition without a live leader keeps the ones it had,
+// as offline and still in sync. REBOOTSTRAP_REQUIRED is never sent.
 var metadataAPI = API{Key: 3, Min: 0, Max: 13, apply: (*Server).metadata, frameMax: 16 << 20}
 
 func (s *Server) metadata(_ context.Context, r *Request) (Pending, error) {

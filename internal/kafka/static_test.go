@@ -117,8 +117,8 @@ func TestDescribeTopicPartitionsIsBounded(t *testing.T) {
 	})
 }
 
-// Metadata and DescribeTopicPartitions show the same replicas: the leader first,
-// as many as the factor and the brokers allow, all in sync.
+// Metadata and DescribeTopicPartitions show the same replicas: those assigned, as
+// many as the factor and the brokers allow, all in sync.
 func TestReplicaFiction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, Config{}, nil) // brokers 0, 1 and 2
@@ -152,11 +152,12 @@ func TestReplicaFiction(t *testing.T) {
 		}
 		check("one", "1 [1] [1] []")
 		check("three", "1 [1 2 0] [1 2 0] []")
-		check("nine", "2 [2 0 1] [2 0 1] []")
+		check("nine", "2 [0 1 2] [0 1 2] []")
 		check("manual", "2 [2 0 1] [2 0 1] []")
 		h.cluster.must(t, &metadata.FenceIncarnation{Incarnation: 1}) // broker 0
 		check("three", "1 [1 2] [1 2] []")
 		check("manual", "2 [2 1] [2 1] []")
+		check("nine", "2 [1 2] [1 2] []")
 		h.cluster.must(t, &metadata.FenceIncarnation{Incarnation: 2})
 		check("three", "-1 [1] [1] [1]")
 	})
@@ -337,7 +338,7 @@ func TestReassignments(t *testing.T) {
 					codes = append(codes, p.ErrorCode)
 				}
 			}
-			if !slices.Equal(codes, []int16{3, 0, 85, 39, 39, 39, 39, 39, 39, 3}) || !resp.AllowReplicationFactorChange {
+			if !slices.Equal(codes, []int16{3, 0, 85, 39, 39, 39, 0, 39, 0, 3}) || !resp.AllowReplicationFactorChange {
 				t.Errorf("version %d: %+v", v, resp)
 			}
 		}
@@ -441,9 +442,11 @@ func TestFeatureLists(t *testing.T) {
 func TestUnregisterBroker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, Config{}, nil)
-		h.cluster.must(t, &metadata.FenceIncarnation{Incarnation: 2}) // broker 1
+		h.cluster.must(t, // brokers 1 and 2
+			&metadata.FenceIncarnation{Incarnation: 2}, &metadata.CommitRequest{Incarnation: 2, Adopt: true, WALEnd: 1},
+			&metadata.FenceIncarnation{Incarnation: 3})
 		c := h.dial(t)
-		for id, want := range map[int32]int16{0: 42, 1: 0, 77: 102, -1: 102} {
+		for id, want := range map[int32]int16{0: 42, 1: 0, 2: 42, 77: 102, -1: 102} {
 			req := kmsg.NewPtrUnregisterBrokerRequest()
 			req.BrokerID = id
 			if resp := call[*kmsg.UnregisterBrokerResponse](t, c, 0, req); resp.ErrorCode != want || (resp.ErrorMessage == nil) != (want == 0) {

@@ -11,13 +11,19 @@ import (
 	"github.com/karst-io/karst/internal/metadata"
 )
 
-// Topics changes topics. Its methods return when the change is durable and shown
+// Topics changes topics, and where their partitions are. Its methods return when the change is durable and shown
 // by Images; their errors are *karst.Error, or the context's: then the outcome is
 // unknown. They are called concurrently, and may commit together.
 type Topics interface {
 	CreateTopic(ctx context.Context, s controller.TopicSpec) (*metadata.TopicState, error)
 	DeleteTopic(ctx context.Context, id karst.TopicID) error
 	CreatePartitions(ctx context.Context, id karst.TopicID, total int32, assignment [][]karst.BrokerID, validateOnly bool) error
+	// Reassign gives partitions replicas; the errors are those of each.
+	Reassign(ctx context.Context, all []controller.Reassignment, allowFactorChange bool) ([]error, error)
+	// Elect asks for moves, which Images shows when they are done.
+	Elect(ctx context.Context, all []controller.PartitionName, preferred bool) ([]controller.Elected, error)
+	// Unregister forgets a broker that is gone.
+	Unregister(ctx context.Context, id karst.BrokerID) error
 }
 
 const (
