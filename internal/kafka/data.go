@@ -88,6 +88,7 @@ type records struct {
 	log      Log
 	images   Images
 	broker   karst.BrokerID
+	listener string // Config.Listener
 	sessions *sessions
 	cold     *coldReads
 	bytesMax int64 // of one fetch response's records (fetch.max.bytes)

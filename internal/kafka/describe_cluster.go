@@ -59,19 +59,20 @@ func (s *Server) describeCluster(_ context.Context, r *Request) (Pending, error)
 		resp.ClusterAuthorizedOperations = clusterOperations
 	}
 	for _, b := range live {
-		resp.Brokers = append(resp.Brokers, describeBroker(b, false))
+		resp.Brokers = append(resp.Brokers, s.describeBroker(b, false))
 	}
 	if req.IncludeFencedBrokers {
 		for _, b := range deadBrokers(img, live) {
-			resp.Brokers = append(resp.Brokers, describeBroker(b, true))
+			resp.Brokers = append(resp.Brokers, s.describeBroker(b, true))
 		}
 	}
 	return Answer(resp), nil
 }
 
-func describeBroker(b *metadata.BrokerState, fenced bool) kmsg.DescribeClusterResponseBroker {
+func (s *Server) describeBroker(b *metadata.BrokerState, fenced bool) kmsg.DescribeClusterResponseBroker {
 	d := kmsg.NewDescribeClusterResponseBroker()
-	d.NodeID, d.Host, d.Port, d.Rack, d.IsFenced = int32(b.ID), b.Host, b.Port, rack(b), fenced
+	d.NodeID, d.Rack, d.IsFenced = int32(b.ID), rackOf(b.Rack), fenced
+	d.Host, d.Port = b.At(s.cfg.Listener)
 	return d
 }
 
@@ -116,11 +117,4 @@ func anyBroker(live []*metadata.BrokerState) int32 {
 		return -1
 	}
 	return int32(live[rand.IntN(len(live))].ID)
-}
-
-func rack(b *metadata.BrokerState) *string {
-	if b.Rack == "" {
-		return nil
-	}
-	return &b.Rack
 }

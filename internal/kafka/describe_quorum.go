@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -65,13 +66,14 @@ func (s *Server) quorum(r *Request, resp *kmsg.DescribeQuorumResponse) {
 	t.Topic, t.Partitions = metadataTopic, append(t.Partitions, p)
 	resp.Topics = append(resp.Topics, t)
 	if b, ok := img.LiveBroker(s.cfg.Broker); ok {
-		resp.Nodes = append(resp.Nodes, quorumNode(b))
+		resp.Nodes = append(resp.Nodes, s.quorumNode(b))
 	}
 }
 
-func quorumNode(b *metadata.BrokerState) kmsg.DescribeQuorumResponseNode {
+func (s *Server) quorumNode(b *metadata.BrokerState) kmsg.DescribeQuorumResponseNode {
+	host, port := b.At(s.cfg.Listener)
 	l := kmsg.NewDescribeQuorumResponseNodeListener()
-	l.Name, l.Host, l.Port = "PLAINTEXT", b.Host, uint16(b.Port)
+	l.Name, l.Host, l.Port = cmp.Or(s.cfg.Listener, "PLAINTEXT"), host, uint16(port)
 	n := kmsg.NewDescribeQuorumResponseNode()
 	n.NodeID, n.Listeners = int32(b.ID), append(n.Listeners, l)
 	return n

@@ -430,7 +430,9 @@ func newDataWorld(t *testing.T) *dataWorld {
 	}
 	w.images.apply(t,
 		&metadata.RegisterBroker{Incarnation: selfInc, Registration: metadata.Registration{ID: 1, Host: "one", Port: 9092}},
-		&metadata.RegisterBroker{Incarnation: otherInc, Registration: metadata.Registration{ID: 2, Host: "two", Port: 9093, Rack: "r2"}},
+		&metadata.RegisterBroker{Incarnation: otherInc, Registration: metadata.Registration{
+			ID: 2, Host: "two", Port: 9093, Rack: "r2", Listeners: []metadata.Endpoint{{Name: "IN", Host: "two", Port: 9093}, {Name: "OUT", Host: "two.out", Port: 1}},
+		}},
 		&metadata.CreateTopic{ID: topicT, Name: "t", ReplicationFactor: 1, Partitions: parts(8, selfInc)},
 		&metadata.CreateTopic{ID: topicU, Name: "u", ReplicationFactor: 1, Partitions: parts(1, otherInc)},
 		&metadata.CreateTopic{ID: topicI, Name: "__consumer_offsets", Internal: true, ReplicationFactor: 1, Partitions: parts(1, selfInc)},
@@ -438,6 +440,15 @@ func newDataWorld(t *testing.T) *dataWorld {
 	)
 	w.server = &Server{deps: Deps{Configs: &testCluster{}}, draining: make(chan struct{}), records: newRecords(w.log, w.images, 1, 128<<20)}
 	return w
+}
+
+// move hands partition p of topic t over.
+func (w *dataWorld) move(p int32, to karst.Incarnation) {
+	w.t.Helper()
+	s, _ := w.images.Image().Partition(tpT(p))
+	w.images.apply(w.t, &metadata.CommitRequest{Incarnation: s.Leader, Request: uint64(w.images.Image().Position().Number), Ranges: []metadata.Range{
+		{Partition: s.ID, Epoch: s.Epoch, Start: s.End, End: s.End, NewLeader: to},
+	}})
 }
 
 // end checks that nothing is left behind.

@@ -219,12 +219,12 @@ func (r *fetchResponse) appendNodes(b []byte) []byte {
 	nodes := binary.AppendUvarint(nil, uint64(len(r.nodes))+1)
 	for _, n := range r.nodes {
 		nodes = binary.BigEndian.AppendUint32(nodes, uint32(n.node))
-		nodes = appendCompactString(nodes, n.state.Host)
-		nodes = binary.BigEndian.AppendUint32(nodes, uint32(n.state.Port))
-		if n.state.Rack == "" {
+		nodes = appendCompactString(nodes, n.host)
+		nodes = binary.BigEndian.AppendUint32(nodes, uint32(n.port))
+		if n.rack == "" {
 			nodes = append(nodes, 0)
 		} else {
-			nodes = appendCompactString(nodes, n.state.Rack)
+			nodes = appendCompactString(nodes, n.rack)
 		}
 		nodes = append(nodes, 0)
 	}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/karst-io/karst"
 	"github.com/karst-io/karst/internal/log/engine"
-	"github.com/karst-io/karst/internal/metadata"
 	"github.com/karst-io/karst/internal/proptest"
 )
 
@@ -71,9 +70,9 @@ func drawResponse(r *rand.Rand, version int16) *fetchResponse {
 	}
 	if version >= 16 {
 		for i := range proptest.Int(r, 0, 3) {
-			m.nodes = append(m.nodes, leader{node: karst.BrokerID(i), state: &metadata.BrokerState{Registration: metadata.Registration{
-				Host: proptest.String(r, 10), Port: anyInt32(r), Rack: proptest.String(r, 5),
-			}}})
+			m.nodes = append(m.nodes, leader{
+				node: karst.BrokerID(i), host: proptest.String(r, 10), port: anyInt32(r), rack: proptest.String(r, 5),
+			})
 		}
 	}
 	for range proptest.Pick(r, []int{0, 1, 2, 4}) {
@@ -114,7 +113,7 @@ func toKmsg(r *fetchResponse) *kmsg.FetchResponse {
 		t.Partitions = append(t.Partitions, p)
 	}
 	for _, n := range r.nodes {
-		m.Brokers = append(m.Brokers, kmsg.FetchResponseBroker{NodeID: int32(n.node), Host: n.state.Host, Port: n.state.Port, Rack: rackOf(n.state)})
+		m.Brokers = append(m.Brokers, kmsg.FetchResponseBroker{NodeID: int32(n.node), Host: n.host, Port: n.port, Rack: rackOf(n.rack)})
 	}
 	return m
 }
@@ -166,7 +165,7 @@ func TestFetchResponseIsKmsgsWhenLong(t *testing.T) {
 		r.version = version
 		if r.nodes = nil; version >= 16 {
 			for i := range 150 {
-				r.nodes = append(r.nodes, leader{node: karst.BrokerID(i), state: &metadata.BrokerState{Registration: metadata.Registration{Host: name, Rack: name}}})
+				r.nodes = append(r.nodes, leader{node: karst.BrokerID(i), host: name, rack: name})
 			}
 		}
 		e := &Encoding{}

@@ -325,7 +325,14 @@ func TestFetchLeaderHints(t *testing.T) {
 				t.Errorf("version %d: %+v", version, r.Brokers)
 			}
 		}
-		// This broker itself is no place to send a client that it refuses.
+		w.log.fail[u] = karst.FencedLeaderEpoch.Err()
+		m := fetchOf(16, 0)
+		m.Topics[0].TopicID = topicU
+		if a := answers(w.fetch(m))[0]; a.ErrorCode != kerr.FencedLeaderEpoch.Code || a.CurrentLeader.LeaderID != 2 {
+			t.Errorf("fenced: %+v", a)
+		}
+		// This broker itself is no place to send a client that it refuses: it is
+		// handing the partition over.
 		w.log.fail[tpT(0)] = karst.NotLeader.Err()
 		r := w.fetch(fetchOf(17, 0))
 		if answers(r)[0].CurrentLeader.LeaderID != -1 || len(r.Brokers) != 0 {

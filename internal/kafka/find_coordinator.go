@@ -71,7 +71,8 @@ func (s *Server) coordinator(r *Request, kind int8, key string) kmsg.FindCoordin
 		}
 		return c
 	}
-	c.NodeID, c.Host, c.Port = int32(node.ID), node.Host, node.Port
+	c.NodeID = int32(node.ID)
+	c.Host, c.Port = node.At(s.cfg.Listener)
 	return c
 }
 

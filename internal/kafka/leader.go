@@ -9,11 +9,14 @@ import (
 type leader struct {
 	node  karst.BrokerID
 	epoch karst.Epoch
-	state *metadata.BrokerState
+	host  string
+	port  int32
+	rack  string
 }
 
 // leaderOf is the leader to point a client to that asked the wrong broker; false
-// when none is known, or when it is this one (the client shall refresh then).
+// when none is known, or when it is this one: then the partition is about to be
+// handed over, or was not taken yet, and the client shall refresh.
 func (d *records) leaderOf(tp karst.TopicPartition) (leader, bool) {
 	img := d.images.Image()
 	p, ok := img.Partition(tp)
@@ -24,13 +27,14 @@ func (d *records) leaderOf(tp karst.TopicPartition) (leader, bool) {
 	if !ok || b.Phase != metadata.Live || b.ID == d.broker {
 		return leader{}, false
 	}
-	return leader{node: b.ID, epoch: p.Epoch, state: b}, true
+	host, port := b.At(d.listener)
+	return leader{node: b.ID, epoch: p.Epoch, host: host, port: port, rack: b.Rack}, true
 }
 
 // rackOf is a rack as the protocol has it: null for none.
-func rackOf(b *metadata.BrokerState) *string {
-	if b.Rack == "" {
+func rackOf(rack string) *string {
+	if rack == "" {
 		return nil
 	}
-	return &b.Rack
+	return &rack
 }

@@ -33,7 +33,8 @@ func (s *Server) metadata(_ context.Context, r *Request) (Pending, error) {
 	live := liveBrokers(img)
 	for _, b := range live {
 		mb := kmsg.NewMetadataResponseBroker()
-		mb.NodeID, mb.Host, mb.Port, mb.Rack = int32(b.ID), b.Host, b.Port, rack(b)
+		mb.NodeID, mb.Rack = int32(b.ID), rackOf(b.Rack)
+		mb.Host, mb.Port = b.At(s.cfg.Listener)
 		resp.Brokers = append(resp.Brokers, mb)
 	}
 	resp.ClusterID = new(img.Cluster().String())

@@ -256,7 +256,7 @@ func (p *produce) hint(a *kmsg.ProduceResponseTopicPartition, where karst.TopicP
 		}
 	}
 	p.resp.Brokers = append(p.resp.Brokers, kmsg.ProduceResponseBroker{
-		NodeID: int32(l.node), Host: l.state.Host, Port: l.state.Port, Rack: rackOf(l.state),
+		NodeID: int32(l.node), Host: l.host, Port: l.port, Rack: rackOf(l.rack),
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/karst-io/karst"
+	"github.com/karst-io/karst/internal/log/engine"
 	"github.com/karst-io/karst/internal/log/record"
 )
 
@@ -227,6 +228,46 @@ func TestProduceNotLeader(t *testing.T) {
 				t.Errorf("version %d: %+v", version, r.Brokers)
 			}
 		})
+	}
+}
+
+// A broker that is handing a partition over points nowhere; once it has, to the
+// new leader, at the address of the listener that the client came through.
+func TestProduceWhileHandingOver(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *dataWorld) {
+		w.log.fail[tpT(0)] = karst.NotLeader.Err()
+		r := w.produce(produceOf(t, 12, -1, 0))
+		if a := r.Topics[0].Partitions[0]; a.ErrorCode != kerr.NotLeaderForPartition.Code || a.CurrentLeader.LeaderID != -1 || len(r.Brokers) != 0 {
+			t.Errorf("handing over: %+v, %+v", a, r.Brokers)
+		}
+		w.move(0, otherInc)
+		w.server.records.listener = "OUT"
+		r = w.produce(produceOf(t, 12, -1, 0))
+		if a := r.Topics[0].Partitions[0]; a.CurrentLeader.LeaderID != 2 || a.CurrentLeader.LeaderEpoch != 1 || len(r.Brokers) != 1 || r.Brokers[0].Host != "two.out" || r.Brokers[0].Port != 1 {
+			t.Errorf("handed over: %+v, %+v", a, r.Brokers)
+		}
+	})
+}
+
+// Whoever asks the wrong broker about a partition is told so.
+func TestNotLedHere(t *testing.T) {
+	w := newDataWorld(t)
+	u := karst.TopicPartition{Topic: topicU}
+	w.log.fail[u] = karst.NotLeader.Err()
+	list := listOf(7, engine.Latest)
+	list.Topics[0].Topic = "u"
+	list.Topics[0].Partitions[0].Partition = 0
+	epoch := kmsg.NewPtrOffsetForLeaderEpochRequest()
+	epoch.Version = 4
+	epoch.Topics = []kmsg.OffsetForLeaderEpochRequestTopic{{Topic: "u", Partitions: []kmsg.OffsetForLeaderEpochRequestTopicPartition{{CurrentLeaderEpoch: -1}}}}
+	for name, code := range map[string]int16{
+		"ListOffsets":          answered[*kmsg.ListOffsetsResponse](w, applyListOffsets, list).Topics[0].Partitions[0].ErrorCode,
+		"OffsetForLeaderEpoch": answered[*kmsg.OffsetForLeaderEpochResponse](w, applyOffsetForLeaderEpoch, epoch).Topics[0].Partitions[0].ErrorCode,
+		"DeleteRecords":        answered[*kmsg.DeleteRecordsResponse](w, applyDeleteRecords, deleteOf("u", 0)).Topics[0].Partitions[0].ErrorCode,
+	} {
+		if code != kerr.NotLeaderForPartition.Code {
+			t.Errorf("%s: code %d", name, code)
+		}
 	}
 }
 

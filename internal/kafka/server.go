@@ -20,10 +20,11 @@ import (
 
 // Config is what can be set on a listener. A zero number means the default.
 type Config struct {
-	// Listener is the name of the listener that is served; "" of the only one.
+	Broker karst.BrokerID // the node id clients know this broker by
+	// Listener is the name of the listener that is served: clients are told the
+	// addresses of those of that name. "" when it is the only one.
 	Listener string
-	Broker   karst.BrokerID // the node id clients know this broker by
-	LogDir   string         // the bucket's URL without secrets, which clients see as the log directory
+	LogDir   string // the bucket's URL without secrets, which clients see as the log directory
 
 	RequestBytesMax  int64         // socket.request.max.bytes: larger frames close the connection; 100 MiB
 	InboundBytes     int64         // queued.max.request.bytes: frames of records in memory, all connections; 256 MiB
@@ -139,6 +140,7 @@ func New(cfg Config, deps Deps) *Server {
 		records:  newRecords(deps.Data, deps.Images, cfg.Broker, cfg.ColdBytes),
 	}
 	s.encodings.New = newEncoding
+	s.records.listener = cfg.Listener
 	if deps.Logger != nil {
 		s.records.logger = deps.Logger
 	}
