@@ -15,7 +15,18 @@ const gapsMax = 1024
 // send again. What is in flight behind such a batch must not be appended before
 // it: the log cannot tell, since it accepts any first sequence of a producer it
 // does not know. Only the connection's reader touches them.
-type gaps map[gapKey]karst.Sequence
+//
+// In a cluster the batch may come again to another broker, to which the partition
+// went, and the partition come back: then the gap is closed without this
+// connection having seen it. So one counts by itself only while the partition is
+// led at the epoch in which the batch was refused. At another one the log is asked
+// whether it has the batch: if so it knows the producer, and tells by itself what
+// comes next. If not, what is in flight behind the batch is still to be refused:
+// this broker may have lost the partition to nobody but its own next incarnation.
+//
+// Rejected: forgetting gaps of other epochs. A broker that registers anew leads at
+// the next epoch, within the time that requests are in flight.
+type gaps map[gapKey]gap
 
 type gapKey struct {
 	at       karst.TopicPartition
@@ -23,32 +34,56 @@ type gapKey struct {
 	epoch    karst.ProducerEpoch
 }
 
+type gap struct {
+	first karst.Sequence // of the batch that is to come again
+	epoch karst.Epoch    // of the partition, when it was refused
+}
+
+// gapLog tells what gaps need to know of a partition.
+type gapLog interface {
+	// epochOf is the epoch at which a partition is led.
+	epochOf(at karst.TopicPartition) karst.Epoch
+	// has reports whether the log has a sequence of a producer, or a newer epoch
+	// of it. It may read the store.
+	has(ctx context.Context, at karst.TopicPartition, producer karst.ProducerID, epoch karst.ProducerEpoch, s karst.Sequence) (bool, error)
+}
+
 func gapOf(at karst.TopicPartition, i record.Info) gapKey {
 	return gapKey{at, i.Producer, i.ProducerEpoch}
 }
 
 // check refuses a batch that follows one which has not come again yet.
-func (g gaps) check(at karst.TopicPartition, i record.Info) error {
-	first, ok := g[gapOf(at, i)]
+func (g gaps) check(ctx context.Context, log gapLog, at karst.TopicPartition, i record.Info) error {
+	k := gapOf(at, i)
+	open, ok := g[k]
 	if !ok || i.Producer < 0 {
 		return nil
 	}
-	if i.BaseSequence > first {
-		return karst.OutOfOrderSequence.Errorf("producer %d is to send sequence %d again before %d", i.Producer, first, i.BaseSequence)
+	if i.BaseSequence > open.first {
+		closed := false
+		if log.epochOf(at) != open.epoch {
+			var err error
+			if closed, err = log.has(ctx, at, i.Producer, i.ProducerEpoch, open.first); err != nil {
+				return err
+			}
+		}
+		if !closed {
+			return karst.OutOfOrderSequence.Errorf("producer %d is to send sequence %d again before %d", i.Producer, open.first, i.BaseSequence)
+		}
 	}
-	delete(g, gapOf(at, i))
+	delete(g, k)
 	return nil
 }
 
 // refused notes a batch that the client sends again.
-func (g gaps) refused(at karst.TopicPartition, i record.Info, err error) {
+func (g gaps) refused(log gapLog, at karst.TopicPartition, i record.Info, err error) {
 	if i.Producer < 0 || !again(err) {
 		return
 	}
 	if len(g) >= gapsMax {
 		clear(g)
 	}
-	g[gapOf(at, i)] = i.BaseSequence
+	g[gapOf(at, i)] = gap{first: i.BaseSequence, epoch: log.epochOf(at)}
 }
 
 // again reports whether a client sends a batch again after the error.
@@ -62,4 +97,25 @@ func again(err error) bool {
 		return true
 	}
 	return false
+}
+
+// epochOf is -1 for a partition that is gone.
+func (d *records) epochOf(at karst.TopicPartition) karst.Epoch {
+	if p, ok := d.images.Image().Partition(at); ok {
+		return p.Epoch
+	}
+	return karst.NoEpoch
+}
+
+func (d *records) has(ctx context.Context, at karst.TopicPartition, producer karst.ProducerID, epoch karst.ProducerEpoch, s karst.Sequence) (bool, error) {
+	all, err := d.log.Producers(ctx, at)
+	if err != nil {
+		return false, err
+	}
+	for _, p := range all {
+		if p.ID == producer {
+			return p.Epoch > epoch || p.Epoch == epoch && p.LastSequence >= s, nil
+		}
+	}
+	return false, nil
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/karst-io/karst"
+	"github.com/karst-io/karst/internal/log/engine"
 	"github.com/karst-io/karst/internal/log/record"
 )
 
@@ -50,5 +51,59 @@ func TestNothingIsAppendedBehindAGap(t *testing.T) {
 		want(send(first, 7, 0, 4), kerr.InvalidRecord.Code, "a batch that does not come again")
 		refuse(nil)
 		want(send(first, 7, 0, 6), 0, "what follows that: the log decides")
+	})
+}
+
+// TestGapsOfOtherEpochs: where the partition is led at another epoch the log is
+// asked whether what was to come again has come, to another broker.
+func TestGapsOfOtherEpochs(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *dataWorld) {
+		c := &Conn{server: w.server, gaps: gaps{}}
+		send := func(p, sequence int32) int16 {
+			t.Helper()
+			m := produceOf(t, 12, -1, p)
+			m.Topics[0].Partitions[0].Records = batchOf(t, 2, func(b *record.Builder) {
+				b.Producer, b.ProducerEpoch, b.BaseSequence = 7, 1, karst.Sequence(sequence)
+			})
+			r, err := w.produceOn(t.Context(), c, m, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r.Topics[0].Partitions[0].ErrorCode
+		}
+		for n, tc := range []struct {
+			what  string
+			away  bool                   // the partition was led by another broker meanwhile
+			knows []engine.ProducerState // the log, when it is back
+			want  int16
+		}{
+			{"the same epoch, whatever the log says", false, []engine.ProducerState{{ID: 7, Epoch: 1, LastSequence: 9}}, kerr.OutOfOrderSequenceNumber.Code},
+			{"it came to the other broker", true, []engine.ProducerState{{ID: 6}, {ID: 7, Epoch: 1, LastSequence: 5}}, 0},
+			{"the producer is at a newer epoch", true, []engine.ProducerState{{ID: 7, Epoch: 2, LastSequence: -1}}, 0},
+			{"the producer is not known", true, nil, kerr.OutOfOrderSequenceNumber.Code},
+			{"only what came before is known", true, []engine.ProducerState{{ID: 7, Epoch: 1, LastSequence: 3}}, kerr.OutOfOrderSequenceNumber.Code},
+			{"of an older epoch", true, []engine.ProducerState{{ID: 7, Epoch: 0, LastSequence: 30}}, kerr.OutOfOrderSequenceNumber.Code},
+		} {
+			p := int32(n)
+			w.log.fail = map[karst.TopicPartition]error{tpT(p): karst.NotLeader.Err()}
+			if got := send(p, 4); got != kerr.NotLeaderForPartition.Code {
+				t.Errorf("%s: code %d", tc.what, got)
+			}
+			if tc.away {
+				w.move(p, otherInc)
+				if got := send(p, 6); got != kerr.NotLeaderForPartition.Code {
+					t.Errorf("%s, while away: code %d", tc.what, got)
+				}
+				w.move(p, selfInc)
+			}
+			clear(w.log.fail)
+			w.log.with(tpT(p), func(f *fakePartition) { f.producers = tc.knows })
+			if got := send(p, 6); got != tc.want {
+				t.Errorf("%s: code %d, want %d", tc.what, got, tc.want)
+			}
+			if _, open := c.gaps[gapKey{tpT(p), 7, 1}]; open != (tc.want != 0) {
+				t.Errorf("%s: the gap is open: %v", tc.what, open)
+			}
+		}
 	})
 }

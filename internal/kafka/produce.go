@@ -186,12 +186,12 @@ func (p *produce) append(ctx context.Context, where karst.TopicPartition, topic,
 	if err != nil {
 		return err
 	}
-	if err := p.r.Conn.gaps.check(where, info); err != nil {
-		return err
+	if err := p.r.Conn.gaps.check(ctx, p.d, where, info); err != nil {
+		return asNamed(p.r.Version >= 13, err)
 	}
 	done, err := p.d.log.Append(ctx, where, b, p.r.Frame)
 	if err != nil {
-		p.r.Conn.gaps.refused(where, info, err)
+		p.r.Conn.gaps.refused(p.d, where, info, err)
 		return asNamed(p.r.Version >= 13, err)
 	}
 	a := &p.resp.Topics[topic].Partitions[partition]
