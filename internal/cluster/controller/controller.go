@@ -43,8 +43,8 @@ type Config struct {
 	ListConfig func(r metadata.Resource, name, verb string) (string, error)
 	// NewTopicID draws topic ids; random ones if nil.
 	NewTopicID func() karst.TopicID
-	// Move asks for partitions to be handed over to live incarnations; it does not
-	// wait for that. nil: leaders cannot be moved.
+	// Move asks for partitions to be handed over to live incarnations. It does not
+	// wait for that, and may be called concurrently. nil: leaders cannot be moved.
 	Move func(moves []metadata.Placement)
 	Log  *slog.Logger // nothing is logged if nil
 }
