@@ -33,6 +33,7 @@ func (b *Broker) startMember(ctx context.Context, p *parts, l net.Listener) erro
 		Partitions: b.cfg.Partitions, ReplicationFactor: b.cfg.ReplicationFactor,
 		StallTimeout: b.options.Tuning.ControllerStall, TermCommits: b.options.Tuning.TermCommits, SnapshotCommits: b.options.Tuning.SnapshotCommits,
 		ValidateConfigs: b.configs.validate, ListConfig: b.configs.list, Log: b.log,
+		Move: func(moves []metadata.Placement) { b.member.Move(moves) },
 	}, b.replica, b.bucket)
 	b.configs.controller = b.controller
 	b.member = member.New(member.Config{

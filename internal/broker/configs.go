@@ -53,7 +53,9 @@ func (b *Broker) newConfigs(at *bound) *configs {
 // identify says which broker's configs these are: a broker may be told its id.
 func (c *configs) identify(id karst.BrokerID) {
 	name := strconv.Itoa(int(id))
-	c.id.Store(&name)
+	if was := c.id.Swap(&name); was == nil || *was != name { // before anybody is served
+		c.static["broker.id"], c.static["node.id"] = name, name
+	}
 }
 
 // Layers are what is set of this broker's configs (kafka.Configs).

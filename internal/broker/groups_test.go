@@ -177,7 +177,9 @@ func until(t *testing.T, what string, try func() error) {
 // told it does not acknowledge.
 func TestDeposedCoordinatorTellsNothing(t *testing.T) {
 	bucket := mem.New("")
-	first := start(t, bucket, grouped("127.0.0.1:0"))
+	settings := grouped("127.0.0.1:0")
+	settings["broker.id"] = "1"
+	first := start(t, bucket, settings)
 	first.may = "another process"
 	fill(t, first.kafka, "t", 1)
 	plain := kgo.MaxVersions(kversion.V2_8_0()) // one group a request, topics by name
@@ -191,7 +193,6 @@ func TestDeposedCoordinatorTellsNothing(t *testing.T) {
 		t.Fatalf("the offset is %d, %v", at, err)
 	}
 
-	settings := grouped("127.0.0.1:0")
 	settings["broker.takeover"] = "true"
 	second := start(t, bucket, settings)
 	now := client(t, second.kafka, plain)

@@ -106,6 +106,15 @@ type PartitionState struct {
 	Stopped karst.Incarnation
 }
 
+// Prefers is the broker that is to lead the partition by its assignment; -1 if it
+// has none.
+func (p *PartitionState) Prefers() karst.BrokerID {
+	if len(p.Replicas) == 0 {
+		return -1
+	}
+	return p.Replicas[0]
+}
+
 // TopicState is one topic. Immutable.
 type TopicState struct {
 	ID                karst.TopicID

@@ -234,26 +234,31 @@ func (p *plan) spare(from *broker) []*metadata.PartitionState {
 	return all
 }
 
-// take takes the first partition whose preferred replica is to, or the first that
-// does not prefer from, or the first.
+// take takes the first partition whose preferred replica is to; else the first
+// that has to among its replicas and does not prefer from, that has to among them,
+// that does not prefer from; else the first.
 func take(spare map[*broker][]*metadata.PartitionState, from, to *broker) *metadata.PartitionState {
-	all := spare[from]
-	prefers := func(b *broker) func(*metadata.PartitionState) bool {
-		return func(s *metadata.PartitionState) bool { return len(s.Replicas) > 0 && s.Replicas[0] == b.ID }
+	best, rank := -1, 0
+	for n, s := range spare[from] {
+		r := 1
+		if s.Prefers() != from.ID {
+			r++
+		}
+		if slices.Contains(s.Replicas, to.ID) {
+			r += 2
+		}
+		if s.Prefers() == to.ID {
+			r++
+		}
+		if r > rank {
+			best, rank = n, r
+		}
 	}
-	n := slices.IndexFunc(all, prefers(to))
-	if n < 0 {
-		home := prefers(from)
-		n = slices.IndexFunc(all, func(s *metadata.PartitionState) bool { return !home(s) })
-	}
-	if n < 0 {
-		n = 0
-	}
-	if n >= len(all) {
+	if best < 0 {
 		return nil
 	}
-	s := all[n]
-	spare[from] = slices.Delete(all, n, n+1)
+	s := spare[from][best]
+	spare[from] = slices.Delete(spare[from], best, best+1)
 	return s
 }
 
@@ -293,7 +298,11 @@ func (p *plan) hottest(from, to *broker) *metadata.PartitionState {
 		if !ok || s.Leader != from.Incarnation || p.moved[tp] || p.in.Settled != nil && !p.in.Settled(tp) {
 			continue
 		}
-		if after := max(from.load-hot[tp], to.load+hot[tp]); after < high {
+		after := max(from.load-hot[tp], to.load+hot[tp])
+		if len(s.Replicas) > 1 && !slices.Contains(s.Replicas, to.ID) {
+			after *= 1.05 // its replicas would change
+		}
+		if after < high {
 			best, high = s, after
 		}
 	}

@@ -3,6 +3,7 @@ package member
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -37,6 +38,7 @@ type director struct {
 	failing  map[karst.Incarnation]bool // failovers at work
 	warm     bool                       // somebody else is alive, or was waited for
 	moves    map[karst.TopicPartition]balance.Move
+	asked    map[karst.TopicPartition]balance.Move // of moves, those that somebody asked for
 	version  uint64                             // of moves
 	moved    map[karst.TopicPartition]time.Time // when it was asked to move last
 	changed  chan struct{}                      // closed and replaced when moves change
@@ -63,7 +65,7 @@ func newDirector(m *Member, before metadata.Held, cfg sessions.Config) *director
 	return &director{
 		m: m, before: before, began: now, poke: make(chan struct{}, 1), ended: make(chan struct{}),
 		sessions: sessions.New(cfg, now), loads: map[karst.Incarnation]balance.Load{}, leaving: map[karst.Incarnation]bool{},
-		failing: map[karst.Incarnation]bool{}, moves: map[karst.TopicPartition]balance.Move{}, moved: map[karst.TopicPartition]time.Time{},
+		failing: map[karst.Incarnation]bool{}, moves: map[karst.TopicPartition]balance.Move{}, asked: map[karst.TopicPartition]balance.Move{}, moved: map[karst.TopicPartition]time.Time{},
 		changed: make(chan struct{}), waiting: map[karst.Incarnation]int{},
 	}
 }
@@ -342,9 +344,12 @@ func (d *director) plan(img *metadata.Image, now time.Time) {
 			delete(d.loads, inc)
 		}
 	}
-	next := map[karst.TopicPartition]balance.Move{}
+	d.prune(img)
+	next := maps.Clone(d.asked)
 	for _, v := range balance.Plan(d.input(img, now)) {
-		next[v.Partition] = v
+		if _, asked := next[v.Partition]; !asked {
+			next[v.Partition] = v
+		}
 	}
 	same := len(next) == len(d.moves)
 	for tp, v := range next {
@@ -370,11 +375,13 @@ func (d *director) plan(img *metadata.Image, now time.Time) {
 // caller holds mu.
 func (d *director) prune(img *metadata.Image) bool {
 	had := len(d.moves)
-	for tp, v := range d.moves {
-		if s, ok := img.Partition(tp); !ok || s.Leader != v.From || s.Epoch != v.Epoch {
-			delete(d.moves, tp)
-		}
+	over := func(tp karst.TopicPartition, v balance.Move) bool {
+		s, ok := img.Partition(tp)
+		to, live := img.Broker(v.To)
+		return !ok || s.Leader != v.From || s.Epoch != v.Epoch || !live || to.Phase != metadata.Live
 	}
+	maps.DeleteFunc(d.moves, over)
+	maps.DeleteFunc(d.asked, over)
 	return had > 0 && len(d.moves) == 0
 }
 
@@ -407,7 +414,8 @@ func (d *director) ask(moves []metadata.Placement) {
 	defer d.mu.Unlock()
 	for _, v := range moves {
 		if s, ok := img.Partition(v.Partition); ok && s.Leader != v.Leader {
-			d.moves[v.Partition] = balance.Move{Partition: v.Partition, Epoch: s.Epoch, From: s.Leader, To: v.Leader, Why: "it was asked for"}
+			m := balance.Move{Partition: v.Partition, Epoch: s.Epoch, From: s.Leader, To: v.Leader, Why: "it was asked for"}
+			d.moves[v.Partition], d.asked[v.Partition] = m, m
 			d.moved[v.Partition] = time.Now()
 		}
 	}

@@ -381,6 +381,14 @@ func (m *Member) pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// Move asks for partitions to be given to live incarnations, if this is the
+// controller (controller.Config).
+func (m *Member) Move(moves []metadata.Placement) {
+	if d := m.director.Load(); d != nil {
+		d.ask(moves)
+	}
+}
+
 // kick polls again at once, to say something new.
 func (m *Member) kick() {
 	select {
