@@ -53,7 +53,7 @@ func (f *Flusher) flush(ctx context.Context, b *batch) error {
 		f.d.Log.Warn("flush: refused, planning it again", "err", err)
 		f.tally(func(st *Stats) { st.Refused++ })
 		if len(b.moves) > 0 { // perhaps because of them: data goes first
-			b.moves, b.moveErr = nil, err
+			b.moves, b.moveErr, b.settle = nil, err, true
 		}
 		if err := pause(ctx, attempt); err != nil {
 			return err
@@ -73,7 +73,7 @@ func (f *Flusher) attempt(ctx context.Context, b *batch, parts []*part) error {
 	if n := len(b.segments); n > 0 {
 		trim = b.segments[n-1].Number
 	}
-	for len(parts) > 0 || trim > 0 {
+	for settle := b.settle; settle || len(parts) > 0 || trim > 0; settle = false {
 		n, ranges := take(parts)
 		r := metadata.CommitRequest{Incarnation: f.d.Incarnation, Ranges: ranges}
 		if n == len(parts) {

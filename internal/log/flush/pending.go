@@ -51,7 +51,11 @@ type batch struct {
 	starts   map[karst.TopicPartition]karst.Offset
 	moves    map[karst.TopicPartition]karst.Incarnation
 	moveErr  error
-	waiters  []*waiter
+	// settle asks for a request even if there is nothing to flush: an attempt of a
+	// refused one may still be on its way to another controller, and a hand-over
+	// must not happen once appends go on. The next request excludes it (I9).
+	settle  bool
+	waiters []*waiter
 }
 
 func newPending() pending {
