@@ -33,16 +33,19 @@ func (h *holding) running() bool {
 // begin claims the term after one that somebody held before, and returns when it holds it or does not.
 func (h *holding) begin(ctx context.Context, before metadata.Held) {
 	h.end()
-	ctx, h.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	var holding context.Context
+	holding, h.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	h.ended = make(chan struct{})
 	begun := make(chan struct{})
 	go func() {
 		defer close(h.ended)
-		h.hold(ctx, before, sync.OnceFunc(func() { close(begun) }))
+		h.hold(holding, before, sync.OnceFunc(func() { close(begun) }))
 	}()
 	select {
 	case <-begun:
 	case <-h.ended:
+	case <-ctx.Done():
+		h.end()
 	}
 }
 

@@ -34,8 +34,25 @@ type Peers struct {
 	cluster   karst.ClusterID
 	transport *http.Transport
 
-	mu sync.Mutex
-	at map[string]peerpbconnect.PeerClient // by address
+	ctx context.Context // ends with Close: dials outlive the requests they were made for
+	end context.CancelFunc
+
+	mu    sync.Mutex
+	at    map[string]peerpbconnect.PeerClient // by address
+	conns map[*tracked]struct{}               // nil: closed
+}
+
+// tracked is a connection that Close closes.
+type tracked struct {
+	net.Conn
+	of *Peers
+}
+
+func (c *tracked) Close() error {
+	c.of.mu.Lock()
+	delete(c.of.conns, c)
+	c.of.mu.Unlock()
+	return c.Conn.Close()
 }
 
 // clientsMax bounds the addresses that are remembered.
@@ -44,12 +61,40 @@ const clientsMax = 4096
 // NewPeers makes the client side of a broker. dial may be nil.
 func NewPeers(c *Credentials, cluster karst.ClusterID, dial Dial) *Peers {
 	if dial == nil {
-		dial = (&net.Dialer{Timeout: dialMax, KeepAlive: pingAfter}).DialContext
+		dial = (&net.Dialer{KeepAlive: pingAfter}).DialContext
 	}
-	return &Peers{cluster: cluster, at: map[string]peerpbconnect.PeerClient{}, transport: &http.Transport{
-		DialContext: dial, TLSClientConfig: c.client(), ForceAttemptHTTP2: true, TLSHandshakeTimeout: dialMax,
+	p := &Peers{cluster: cluster, at: map[string]peerpbconnect.PeerClient{}, conns: map[*tracked]struct{}{}}
+	p.ctx, p.end = context.WithCancel(context.Background())
+	p.transport = &http.Transport{
+		DialContext: p.dial(dial), TLSClientConfig: c.client(), ForceAttemptHTTP2: true, TLSHandshakeTimeout: dialMax,
 		IdleConnTimeout: idleMax, HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingMax},
-	}}
+	}
+	return p
+}
+
+// dial makes connections that end with p.
+func (p *Peers) dial(dial Dial) Dial {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, dialMax)
+		defer cancel()
+		defer context.AfterFunc(p.ctx, cancel)()
+		nc, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		c := &tracked{Conn: nc, of: p}
+		p.mu.Lock()
+		open := p.conns != nil
+		if open {
+			p.conns[c] = struct{}{}
+		}
+		p.mu.Unlock()
+		if !open {
+			_ = nc.Close()
+			return nil, net.ErrClosed
+		}
+		return c, nil
+	}
 }
 
 // At is the broker at an address, HOST:PORT. Nothing is sent yet.
@@ -68,5 +113,15 @@ func (p *Peers) At(addr string) peerpbconnect.PeerClient {
 	return c
 }
 
-// Close ends the connections that are not in use.
-func (p *Peers) Close() { p.transport.CloseIdleConnections() }
+// Close ends all connections, and with them the calls under way.
+func (p *Peers) Close() {
+	p.end()
+	p.mu.Lock()
+	all := p.conns
+	p.conns = nil
+	p.mu.Unlock()
+	for c := range all {
+		_ = c.Conn.Close()
+	}
+	p.transport.CloseIdleConnections()
+}
