@@ -18,7 +18,7 @@ func main() {
 		Args:          cobra.NoArgs,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(serveCommand(), benchCommand(), versionCommand())
+	root.AddCommand(serveCommand(), brokerCommand(), benchCommand(), versionCommand())
 	if err := root.ExecuteContext(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "karst:", err)
 		os.Exit(1)

@@ -21,7 +21,7 @@ const module = "github.com/karst-io/karst"
 // fails the test: put it where it belongs.
 var layers = [][]string{
 	{"cmd/karst"},
-	{"internal/sim", "internal/tools/cli", "internal/tools/bench", "internal/tools/differ", "internal/e2e"},
+	{"internal/sim", "internal/tools/cli", "internal/tools/bench", "internal/tools/cluster", "internal/tools/differ", "internal/e2e"},
 	{"internal/broker"},
 	{"internal/kafka"},
 	{"internal/coordinator/group"},

@@ -131,7 +131,7 @@ func (b *Broker) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer at.Close()
+	defer func() { _ = at.Close() }() // whoever serves closes first
 	b.configs = b.newConfigs(at)
 	b.cache = blockcache.New(b.bucket, blockcache.Config{
 		MemoryBytes: cmp.Or(b.options.Tuning.CacheBytes, b.cfg.MemoryBytes/8), BlockBytes: b.options.Tuning.CacheBlockBytes,

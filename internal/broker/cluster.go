@@ -23,7 +23,7 @@ const supports = 1
 // startMember joins the cluster: other brokers are answered from now on, and the
 // controller is found, or this broker becomes it.
 func (b *Broker) startMember(ctx context.Context, p *parts, l net.Listener) error {
-	credentials, err := b.credentials()
+	credentials, err := peer.Of(b.cfg, b.cluster)
 	if err != nil {
 		return err
 	}
@@ -53,18 +53,6 @@ func (b *Broker) startMember(ctx context.Context, p *parts, l net.Listener) erro
 	})
 	p.start(ctx, "membership", b.member.Run)
 	return nil
-}
-
-// credentials prove to other brokers that this one is of the cluster.
-func (b *Broker) credentials() (*peer.Credentials, error) {
-	if b.cfg.PeerCertificate != "" {
-		return peer.OfFiles(b.cfg.PeerCertificate, b.cfg.PeerKey, b.cfg.PeerAuthorities)
-	}
-	secret := b.cluster.Secret[:]
-	if b.cfg.PeerSecret != "" {
-		secret = []byte(b.cfg.PeerSecret)
-	}
-	return peer.OfSecret(secret, b.cluster.ID)
 }
 
 // handOver is told what the incarnation is to hand over (member.Deps).

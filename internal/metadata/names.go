@@ -56,6 +56,16 @@ func OpenBucket(ctx context.Context, st objlog.Store) (Cluster, error) {
 		rand.Read(fresh.Cluster[:]) // never fails
 		h, payload, _, err = objlog.CreateNamed(ctx, st, clusterName, fresh, marshal(&pb.ClusterInfo{Format: bucketFormat}))
 	}
+	return decodeCluster(h, payload, err)
+}
+
+// ReadBucket is OpenBucket of a bucket that has a cluster; otherwise
+// store.ErrNotFound.
+func ReadBucket(ctx context.Context, st store.Reader) (Cluster, error) {
+	return decodeCluster(objlog.Read(ctx, st, clusterName, objlog.NamedMax))
+}
+
+func decodeCluster(h object.Header, payload []byte, err error) (Cluster, error) {
 	if err != nil {
 		return Cluster{}, fmt.Errorf("open cluster: %w", err)
 	}

@@ -37,10 +37,13 @@ type Input struct {
 	Image   *metadata.Image
 	Loads   map[karst.Incarnation]Load
 	Leaving map[karst.Incarnation]bool // they stop
+	Drained map[karst.BrokerID]bool    // what if they were drained, too
 	// Settled reports whether a partition was not moved lately; nil: all.
 	Settled func(tp karst.TopicPartition) bool
 	Most    int // moves at most; 1,000
 }
+
+func (in *Input) drained(id karst.BrokerID) bool { return in.Image.Drained(id) || in.Drained[id] }
 
 // Move is a partition that is to change its leader, and why.
 type Move struct {
@@ -101,7 +104,7 @@ func newPlan(in Input) *plan {
 		p.by[s.Incarnation] = b
 		switch {
 		case in.Leaving[s.Incarnation]:
-		case in.Image.Drained(s.ID):
+		case in.drained(s.ID):
 			drained = append(drained, b)
 		default:
 			p.to = append(p.to, b)
@@ -319,7 +322,7 @@ func Explain(in Input) []string {
 		switch {
 		case in.Leaving[inc]:
 			state = "stops, leads"
-		case in.Image.Drained(b.ID):
+		case in.drained(b.ID):
 			state = "is drained, leads"
 		}
 		l := in.Loads[inc]

@@ -39,9 +39,9 @@ type director struct {
 	warm     bool                       // somebody else is alive, or was waited for
 	moves    map[karst.TopicPartition]balance.Move
 	asked    map[karst.TopicPartition]balance.Move // of moves, those that somebody asked for
-	version  uint64                             // of moves
-	moved    map[karst.TopicPartition]time.Time // when it was asked to move last
-	changed  chan struct{}                      // closed and replaced when moves change
+	version  uint64                                // of moves
+	moved    map[karst.TopicPartition]time.Time    // when it was asked to move last
+	changed  chan struct{}                         // closed and replaced when moves change
 	planned  time.Time
 	members  int                       // live brokers as of the last plan
 	waiting  map[karst.Incarnation]int // polls that are being answered
@@ -446,10 +446,15 @@ func (d *director) leave(ctx context.Context, inc karst.Incarnation) error {
 	return failover.New(d.failoverDeps(), inc).Run(ctx)
 }
 
-// explain says what the balancer would do.
-func (d *director) explain() []string {
+// explain says what the balancer would do if some brokers were drained, too.
+func (d *director) explain(drained []int32) []string {
 	img := d.m.deps.Replica.Image()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return balance.Explain(d.input(img, time.Now()))
+	in := d.input(img, time.Now())
+	in.Drained = map[karst.BrokerID]bool{}
+	for _, id := range drained {
+		in.Drained[karst.BrokerID(id)] = true
+	}
+	return balance.Explain(in)
 }

@@ -276,8 +276,7 @@ func (m *Member) catchUp(ctx context.Context) error {
 func (m *Member) lost(ctx context.Context, h *holding, held metadata.Held, why error) error {
 	if held.Term > 0 {
 		if err := m.catchUp(ctx); err != nil {
-			var corrupt *karst.CorruptError
-			if errors.As(err, &corrupt) {
+			if _, ok := errors.AsType[*karst.CorruptError](err); ok {
 				return err
 			}
 			m.deps.Log.Warn("the controller is lost, and the metadata log cannot be read", "why", why, "err", err)

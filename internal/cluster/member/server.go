@@ -292,10 +292,10 @@ func (m handler) Drain(ctx context.Context, r *pb.DrainRequest) (*pb.DrainRespon
 }
 
 // Explain implements peerpbconnect.PeerHandler.
-func (m handler) Explain(context.Context, *pb.ExplainRequest) (*pb.ExplainResponse, error) {
+func (m handler) Explain(_ context.Context, r *pb.ExplainRequest) (*pb.ExplainResponse, error) {
 	d := m.director.Load()
 	if d == nil {
 		return &pb.ExplainResponse{Error: peer.Refusal(errNotController())}, nil
 	}
-	return &pb.ExplainResponse{Lines: d.explain()}, nil
+	return &pb.ExplainResponse{Lines: d.explain(r.Drained)}, nil
 }

@@ -34,8 +34,7 @@ type Peers struct {
 	cluster   karst.ClusterID
 	transport *http.Transport
 
-	ctx context.Context // ends with Close: dials outlive the requests they were made for
-	end context.CancelFunc
+	closed chan struct{} // dials outlive the requests they were made for, not this
 
 	mu    sync.Mutex
 	at    map[string]peerpbconnect.PeerClient // by address
@@ -63,8 +62,7 @@ func NewPeers(c *Credentials, cluster karst.ClusterID, dial Dial) *Peers {
 	if dial == nil {
 		dial = (&net.Dialer{KeepAlive: pingAfter}).DialContext
 	}
-	p := &Peers{cluster: cluster, at: map[string]peerpbconnect.PeerClient{}, conns: map[*tracked]struct{}{}}
-	p.ctx, p.end = context.WithCancel(context.Background())
+	p := &Peers{cluster: cluster, at: map[string]peerpbconnect.PeerClient{}, conns: map[*tracked]struct{}{}, closed: make(chan struct{})}
 	p.transport = &http.Transport{
 		DialContext: p.dial(dial), TLSClientConfig: c.client(), ForceAttemptHTTP2: true, TLSHandshakeTimeout: dialMax,
 		IdleConnTimeout: idleMax, HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingMax},
@@ -77,7 +75,13 @@ func (p *Peers) dial(dial Dial) Dial {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, dialMax)
 		defer cancel()
-		defer context.AfterFunc(p.ctx, cancel)()
+		go func() {
+			select {
+			case <-p.closed:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
 		nc, err := dial(ctx, network, addr)
 		if err != nil {
 			return nil, err
@@ -113,13 +117,17 @@ func (p *Peers) At(addr string) peerpbconnect.PeerClient {
 	return c
 }
 
-// Close ends all connections, and with them the calls under way.
+// Close ends all connections, and with them the calls under way. It may be called
+// again.
 func (p *Peers) Close() {
-	p.end()
 	p.mu.Lock()
 	all := p.conns
 	p.conns = nil
 	p.mu.Unlock()
+	if all == nil {
+		return
+	}
+	close(p.closed)
 	for c := range all {
 		_ = c.Conn.Close()
 	}

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/karst-io/karst"
+	"github.com/karst-io/karst/internal/config"
+	"github.com/karst-io/karst/internal/metadata"
 )
 
 // serverName is what certificates derived from a secret are for: brokers have no
@@ -27,6 +29,18 @@ type Credentials struct {
 	certificate tls.Certificate
 	authority   *x509.CertPool
 	name        string // of the server, to be verified; "" its host
+}
+
+// Of are the credentials that settings ask for: files, a secret, or the bucket's.
+func Of(cfg config.Config, bucket metadata.Cluster) (*Credentials, error) {
+	switch {
+	case cfg.PeerCertificate != "":
+		return OfFiles(cfg.PeerCertificate, cfg.PeerKey, cfg.PeerAuthorities)
+	case cfg.PeerSecret != "":
+		return OfSecret([]byte(cfg.PeerSecret), bucket.ID)
+	default:
+		return OfSecret(bucket.Secret[:], bucket.ID)
+	}
 }
 
 // OfSecret derives credentials from what all brokers of a cluster know, at least

@@ -14,8 +14,7 @@ func Refusal(err error) *pb.Error {
 	if err == nil {
 		return nil
 	}
-	var k *karst.Error
-	if errors.As(err, &k) {
+	if k, ok := errors.AsType[*karst.Error](err); ok {
 		return &pb.Error{Code: int32(k.Code), Message: k.Message}
 	}
 	return &pb.Error{Code: int32(karst.TimedOut), Message: err.Error()}

@@ -54,7 +54,9 @@ func Serve(ctx context.Context, l net.Listener, c *Credentials, cluster karst.Cl
 	if err := s.Shutdown(stop); err != nil {
 		_ = s.Close()
 	}
-	<-ended
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("peer listener: %w", err)
+	}
 	return nil
 }
 

@@ -7,7 +7,7 @@ import "github.com/karst-io/karst/internal/store"
 func (p *Partition) ReadMemory(q ReadRequest) (r *Read, cold bool, err error) {
 	r, state, err := p.readMemory(q)
 	if r != nil {
-		p.traffic.read(int(r.Size))
+		p.traffic.read(r.Size)
 	}
 	return r, state != nil, err
 }

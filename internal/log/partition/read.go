@@ -81,7 +81,7 @@ func (p *Partition) Read(ctx context.Context, s Segments, q ReadRequest) (*Read,
 		r.Release()
 		return nil, readFailed(err)
 	}
-	p.traffic.read(int(r.Size))
+	p.traffic.read(r.Size)
 	return r, nil // what was found before a failure is good
 }
 

@@ -1528,6 +1528,7 @@ func (x *DrainResponse) GetPosition() *Position {
 
 type ExplainRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Drained       []int32                `protobuf:"varint,1,rep,packed,name=drained,proto3" json:"drained,omitempty"` // brokers that are to be taken for drained, too
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1560,6 +1561,13 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
 	return file_peer_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ExplainRequest) GetDrained() []int32 {
+	if x != nil {
+		return x.Drained
+	}
+	return nil
 }
 
 type ExplainResponse struct {
@@ -1731,8 +1739,9 @@ const file_peer_proto_rawDesc = "" +
 	"\adrained\x18\x02 \x01(\bR\adrained\"p\n" +
 	"\rDrainResponse\x12*\n" +
 	"\x05error\x18\x01 \x01(\v2\x14.karst.peer.v1.ErrorR\x05error\x123\n" +
-	"\bposition\x18\x02 \x01(\v2\x17.karst.peer.v1.PositionR\bposition\"\x10\n" +
-	"\x0eExplainRequest\"S\n" +
+	"\bposition\x18\x02 \x01(\v2\x17.karst.peer.v1.PositionR\bposition\"*\n" +
+	"\x0eExplainRequest\x12\x18\n" +
+	"\adrained\x18\x01 \x03(\x05R\adrained\"S\n" +
 	"\x0fExplainResponse\x12*\n" +
 	"\x05error\x18\x01 \x01(\v2\x14.karst.peer.v1.ErrorR\x05error\x12\x14\n" +
 	"\x05lines\x18\x02 \x03(\tR\x05lines2\xfc\x05\n" +
