@@ -159,21 +159,33 @@ func (w *wals) Of(name string) (store.Store, error) {
 }
 
 func (w *wals) storeOf(inc karst.Incarnation) (store.Store, error) {
+	l, url, cluster := w.find(inc)
+	if l != nil {
+		return l, nil
+	}
+	// Another broker has registered since with a store of its own.
+	if err := w.join(context.Background(), url, cluster, false); err != nil {
+		return nil, fmt.Errorf("WAL store %s of incarnation %d cannot be used: %w", url, inc, err)
+	}
+	return w.at(url), nil
+}
+
+// find is the store of an incarnation's WAL; nil if it is not open.
+func (w *wals) find(inc karst.Incarnation) (l *layered, url string, cluster karst.ClusterID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	url := w.own // an incarnation that the image does not know yet is our own
+	url = w.own // an incarnation that the image does not know yet is our own
 	if w.image != nil {
-		if b, ok := w.image().Broker(inc); ok {
+		img := w.image()
+		cluster = img.Cluster()
+		if b, ok := img.Broker(inc); ok {
 			if b.WALURL == "" {
-				return w.data, nil
+				return w.data, url, cluster
 			}
 			url = b.WALURL
 		}
 	}
-	if l := w.by[url]; l != nil {
-		return l, nil
-	}
-	return nil, fmt.Errorf("WAL store %s of incarnation %d is not open", url, inc)
+	return w.by[url], url, cluster
 }
 
 // follow lets the stores of WALs be found in the image, and opens those that
@@ -238,6 +250,9 @@ func (w *wals) join(ctx context.Context, url string, cluster karst.ClusterID, un
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if other := w.by[url]; other != nil && other != l { // somebody else was faster
+		return l.Close()
+	}
 	w.by[url] = l
 	return nil
 }

@@ -43,7 +43,8 @@ func (b *Broker) startMember(ctx context.Context, p *parts, l net.Listener) erro
 		Failover: failover.Deps{
 			WAL: func(s *metadata.BrokerState) (objlog.Store, error) { return b.bucket.wals.storeOf(s.Incarnation) }, Log: b.log,
 		},
-		Reachable: func(ctx context.Context, url string) error { return b.bucket.wals.join(ctx, url, b.cluster.ID, true) },
+		// Whoever registers has marked its store: an empty folder here is another one.
+		Reachable: func(ctx context.Context, url string) error { return b.bucket.wals.join(ctx, url, b.cluster.ID, false) },
 		HandOver:  b.handOver, Load: b.load, Forward: b.forward, Log: b.log,
 	})
 	b.backend.isolated, b.groups.isolated = b.member.Isolated, b.member.Isolated
