@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,10 @@ import (
 	"github.com/karst-io/karst/internal/store/objlog"
 )
 
+// controllerStall ends the term of a controller that cannot write for so long:
+// another one may reach the store.
+const controllerStall = 10 * time.Second
+
 // supports is the highest level of metadata.version that this program reads.
 const supports = 1
 
@@ -31,7 +36,7 @@ func (b *Broker) startMember(ctx context.Context, p *parts, l net.Listener) erro
 	b.controller = controller.New(controller.Config{
 		Claim:      metadata.Claim{Broker: b.cfg.BrokerID, Host: b.self.Host, Peer: b.self.Peer, Process: b.self.Process},
 		Partitions: b.cfg.Partitions, ReplicationFactor: b.cfg.ReplicationFactor,
-		StallTimeout: b.options.Tuning.ControllerStall, TermCommits: b.options.Tuning.TermCommits, SnapshotCommits: b.options.Tuning.SnapshotCommits,
+		StallTimeout: cmp.Or(b.options.Tuning.ControllerStall, controllerStall), TermCommits: b.options.Tuning.TermCommits, SnapshotCommits: b.options.Tuning.SnapshotCommits,
 		ValidateConfigs: b.configs.validate, ListConfig: b.configs.list, Log: b.log,
 		Move: func(moves []metadata.Placement) { b.member.Move(moves) },
 	}, b.replica, b.bucket)

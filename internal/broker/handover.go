@@ -100,6 +100,7 @@ func (l *life) give(ctx context.Context, moves []peer.Move) {
 	case err != nil:
 		l.b.log.Warn("hand-over failed", "partitions", len(tps), "kept", len(kept), "err", err)
 	default:
+		l.handedOver.Add(int64(len(tps) - len(kept)))
 		l.b.log.Info("handed over", "partitions", len(tps)-len(kept), "kept", len(kept))
 	}
 }

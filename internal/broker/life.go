@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/karst-io/karst"
@@ -15,6 +16,7 @@ import (
 	"github.com/karst-io/karst/internal/log/reap"
 	"github.com/karst-io/karst/internal/log/wal"
 	"github.com/karst-io/karst/internal/metadata"
+	"github.com/karst-io/karst/internal/store"
 	"github.com/karst-io/karst/internal/store/objlog"
 )
 
@@ -30,6 +32,8 @@ type life struct {
 	reaper  *reap.Reaper
 	moves   *handOvers
 	loads   loads
+
+	handedOver atomic.Int64
 }
 
 // errReplaced ends a broker whose id another process has taken.
@@ -40,6 +44,11 @@ var errReplaced = errors.New("another process has registered this broker id on t
 func (b *Broker) begin(ctx context.Context, before karst.Incarnation) (*life, error) {
 	if err := b.bucket.wals.follow(ctx, b.replica.Image); err != nil {
 		return nil, err
+	}
+	if before != 0 {
+		if err := b.storeWorks(ctx); err != nil {
+			return nil, err
+		}
 	}
 	self, err := b.member.Register(ctx, before)
 	if err != nil {
@@ -54,6 +63,19 @@ func (b *Broker) begin(ctx context.Context, before karst.Incarnation) (*life, er
 	b.member.Lead(self)
 	return l, nil
 }
+
+// storeWorks checks that this broker reaches the store: one that does not must not
+// come back for the partitions that it just lost for that.
+func (b *Broker) storeWorks(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(store.WithCaller(ctx, store.CallerProbe), storeWorksMax)
+	defer cancel()
+	if _, err := metadata.ReadBucket(ctx, b.bucket); err != nil {
+		return fmt.Errorf("the store does not answer: %w", err)
+	}
+	return nil
+}
+
+const storeWorksMax = 5 * time.Second
 
 func (b *Broker) newLife(self karst.Incarnation) *life {
 	l := &life{b: b, self: self, moves: newHandOvers()}

@@ -25,7 +25,7 @@ func (e *Entry) position() Position { return Position{Term: e.Term, Number: e.Nu
 // Bounds of what a replica keeps for others that are behind.
 const (
 	feedMax      = 4096
-	feedBytesMax = 32 << 20
+	feedBytesMax = 8 << 20
 )
 
 // feed is the newest entries, in order.

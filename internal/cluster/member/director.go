@@ -233,6 +233,7 @@ func (d *director) failover(ctx context.Context, inc karst.Incarnation) {
 		delete(d.failing, inc)
 		d.mu.Unlock()
 		if err == nil {
+			d.m.counts.failovers.Add(1)
 			d.m.deps.Log.Info("failed over", "incarnation", inc, "took", time.Since(began).Round(time.Millisecond))
 		}
 		d.look()

@@ -80,6 +80,8 @@ type Member struct {
 	leaving  atomic.Bool
 	poke     chan struct{} // poll again now
 
+	counts struct{ claims, failovers atomic.Int64 }
+
 	mu        sync.Mutex
 	contact   time.Time // when the controller answered last
 	failed    bool      // a poll failed since
@@ -112,6 +114,21 @@ func New(cfg Config, deps Deps) *Member {
 	m := &Member{cfg: cfg, deps: deps, poke: make(chan struct{}, 1)}
 	m.id.Store(int32(cfg.Self.ID))
 	return m
+}
+
+// Stats are figures of a member since its start.
+type Stats struct {
+	Controller bool
+	Silence    time.Duration // since the controller answered last
+	Claims     int64         // of terms, that were tried
+	Failovers  int64         // that this member, as the controller, has done
+}
+
+// Stats are the figures now.
+func (m *Member) Stats() Stats {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return Stats{Controller: m.Active(), Silence: time.Since(m.contact), Claims: m.counts.claims.Load(), Failovers: m.counts.failovers.Load()}
 }
 
 // Active reports whether this member is the controller.
@@ -306,6 +323,7 @@ func (m *Member) lost(ctx context.Context, h *holding, held metadata.Held, why e
 	m.mu.Lock()
 	m.claims = append(m.claims, time.Now())
 	m.mu.Unlock()
+	m.counts.claims.Add(1)
 	if held.Term > 0 {
 		m.deps.Log.Info("claiming the metadata term, its holder is lost", "after", held.Term, "holder", held.Peer, "why", why)
 	}
