@@ -66,22 +66,23 @@ type Broker struct {
 	version string
 	options Options
 
-	bucket     *bucket
-	memory     *chunk.Pool
-	cache      *blockcache.Cache
-	validator  *record.Validator
-	decoder    *record.Decoder
-	replica    *metadata.Replica
-	controller *controller.Controller
-	member     *member.Member
-	peers      *peer.Peers
-	cluster    metadata.Cluster
-	self       metadata.Registration
-	watchers   *engine.Watchers
-	backend    *backend
-	groups     *groups
-	configs    *configs
-	clients    *clientMetrics
+	bucket      *bucket
+	memory      *chunk.Pool
+	cache       *blockcache.Cache
+	validator   *record.Validator
+	decoder     *record.Decoder
+	replica     *metadata.Replica
+	controller  *controller.Controller
+	member      *member.Member
+	peers       *peer.Peers
+	credentials *peer.Credentials
+	cluster     metadata.Cluster
+	self        metadata.Registration
+	watchers    *engine.Watchers
+	backend     *backend
+	groups      *groups
+	configs     *configs
+	clients     *clientMetrics
 
 	life   atomic.Pointer[life]
 	kafkas atomic.Pointer[kafka.Server] // of the first listener
@@ -133,6 +134,9 @@ func (b *Broker) Run(ctx context.Context) (err error) {
 	}
 	defer func() { _ = at.Close() }() // whoever serves closes first
 	b.configs = b.newConfigs(at)
+	if err := b.newMember(); err != nil {
+		return err
+	}
 	b.cache = blockcache.New(b.bucket, blockcache.Config{
 		MemoryBytes: cmp.Or(b.options.Tuning.CacheBytes, b.cfg.MemoryBytes/8), BlockBytes: b.options.Tuning.CacheBlockBytes,
 		AheadBytes: int(min(b.cfg.MemoryBytes/64, 16<<20)), Chunks: b.memory,
@@ -145,9 +149,7 @@ func (b *Broker) Run(ctx context.Context) (err error) {
 	if err := b.startHTTP(ctx, parts); err != nil {
 		return err
 	}
-	if err := b.startMember(ctx, parts, at.peer); err != nil {
-		return err
-	}
+	b.join(ctx, parts, at.peer)
 	served := make(chan struct{})
 	endLife := parts.start(ctx, "incarnation", func(ctx context.Context) error { return b.live(ctx, sync.OnceFunc(func() { close(served) })) })
 	select {

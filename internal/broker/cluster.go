@@ -25,13 +25,13 @@ const controllerStall = 10 * time.Second
 // supports is the highest level of metadata.version that this program reads.
 const supports = 1
 
-// startMember joins the cluster: other brokers are answered from now on, and the
-// controller is found, or this broker becomes it.
-func (b *Broker) startMember(ctx context.Context, p *parts, l net.Listener) error {
+// newMember makes this broker's part in the cluster.
+func (b *Broker) newMember() error {
 	credentials, err := peer.Of(b.cfg, b.cluster)
 	if err != nil {
 		return err
 	}
+	b.credentials = credentials
 	b.peers = peer.NewPeers(credentials, b.cluster.ID, b.options.Dial)
 	b.controller = controller.New(controller.Config{
 		Claim:      metadata.Claim{Broker: b.cfg.BrokerID, Host: b.self.Host, Peer: b.self.Peer, Process: b.self.Process},
@@ -53,12 +53,17 @@ func (b *Broker) startMember(ctx context.Context, p *parts, l net.Listener) erro
 		HandOver:  b.handOver, Load: b.load, Forward: b.forward, Log: b.log,
 	})
 	b.backend.isolated, b.groups.isolated = b.member.Isolated, b.member.Isolated
+	return nil
+}
+
+// join joins the cluster: other brokers are answered from now on, and the
+// controller is found, or this broker becomes it.
+func (b *Broker) join(ctx context.Context, p *parts, l net.Listener) {
 	p.start(ctx, "peers", func(ctx context.Context) error {
 		defer b.peers.Close()
-		return peer.Serve(ctx, l, credentials, b.cluster.ID, b.member.Handler(), b.log)
+		return peer.Serve(ctx, l, b.credentials, b.cluster.ID, b.member.Handler(), b.log)
 	})
 	p.start(ctx, "membership", b.member.Run)
-	return nil
 }
 
 // handOver is told what the incarnation is to hand over (member.Deps).

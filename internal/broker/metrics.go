@@ -8,8 +8,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"github.com/karst-io/karst/internal/cluster/member"
 )
 
 // register registers every metric of the broker.
@@ -43,14 +41,14 @@ func (b *Broker) gauges() []prometheus.Collector {
 	}
 	return []prometheus.Collector{
 		gauge("controller", "1 while this broker is the controller.", func() float64 {
-			if b.member != nil && b.member.Active() {
+			if b.member.Active() {
 				return 1
 			}
 			return 0
 		}),
-		gauge("controller_silence_seconds", "Time since the controller answered this broker.", func() float64 { return b.memberStats().Silence.Seconds() }),
-		counter("metadata_claims_total", "Metadata terms that this broker tried to claim.", func() float64 { return float64(b.memberStats().Claims) }),
-		counter("failovers_total", "Failovers of incarnations that this broker has done as the controller.", func() float64 { return float64(b.memberStats().Failovers) }),
+		gauge("controller_silence_seconds", "Time since the controller answered this broker.", func() float64 { return b.member.Stats().Silence.Seconds() }),
+		counter("metadata_claims_total", "Metadata terms that this broker tried to claim.", func() float64 { return float64(b.member.Stats().Claims) }),
+		counter("failovers_total", "Failovers of incarnations that this broker has done as the controller.", func() float64 { return float64(b.member.Stats().Failovers) }),
 		counter("handed_over_total", "Partitions handed over to other brokers, by this incarnation.", living(func(l *life) float64 { return float64(l.handedOver.Load()) })),
 		gauge("incarnation", "The incarnation that serves, 0 for none.", living(func(l *life) float64 { return float64(l.self) })),
 		gauge("wal_pending_bytes", "Bytes appended and not yet acknowledged.", living(func(l *life) float64 { return float64(l.wal.Pending()) })),
@@ -141,11 +139,3 @@ func (m *clientMetrics) Connections(delta int) { m.connections.Add(float64(delta
 
 // Refused implements kafka.Metrics.
 func (m *clientMetrics) Refused(reason string) { m.refused.WithLabelValues(reason).Inc() }
-
-// memberStats are the figures of this broker's membership; none before it joins.
-func (b *Broker) memberStats() member.Stats {
-	if b.member == nil {
-		return member.Stats{}
-	}
-	return b.member.Stats()
-}
