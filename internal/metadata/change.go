@@ -13,6 +13,11 @@ import (
 func (i *Image) setPartition(d *changes, old, p *PartitionState) {
 	i.partitions.Set(p)
 	d.partitions[p.ID] = struct{}{}
+	if p.Reassigning() {
+		i.reassigned.Set(p.ID)
+	} else if old != nil && old.Reassigning() {
+		i.reassigned.Delete(p.ID)
+	}
 	if old != nil && old.Leader == p.Leader {
 		return
 	}
@@ -34,6 +39,7 @@ func (i *Image) unlead(p *PartitionState) {
 func (i *Image) removePartition(d *changes, p *PartitionState) {
 	i.unlead(p)
 	i.partitions.Delete(p)
+	i.reassigned.Delete(p.ID)
 	d.partitions[p.ID] = struct{}{}
 	for n := range p.Sources {
 		i.unref(d, p.Sources[n].Object)

@@ -25,12 +25,13 @@ type Image struct {
 	// copied. Readers do not touch that.
 	forking sync.Mutex
 
-	topics     *btree.BTreeG[*TopicState]     // by name
-	topicIDs   *btree.BTreeG[*TopicState]     // by id
-	spelt      *btree.Map[string, string]     // names with '.' or '_', by spelling
-	partitions *btree.BTreeG[*PartitionState] // by topic id, partition
-	led        *btree.BTreeG[ledPartition]    // by leader
-	refs       *btree.BTreeG[reference]       // by object
+	topics     *btree.BTreeG[*TopicState]          // by name
+	topicIDs   *btree.BTreeG[*TopicState]          // by id
+	spelt      *btree.Map[string, string]          // names with '.' or '_', by spelling
+	partitions *btree.BTreeG[*PartitionState]      // by topic id, partition
+	led        *btree.BTreeG[ledPartition]         // by leader
+	reassigned *btree.BTreeG[karst.TopicPartition] // those whose reassignment is in progress
+	refs       *btree.BTreeG[reference]            // by object
 	brokers    *btree.Map[karst.Incarnation, *BrokerState]
 	ended      *btree.Map[karst.Incarnation, karst.Number] // WALEnd of forgotten incarnations
 	configs    *btree.Map[string, map[string]string]       // of brokers; "" is the default
@@ -67,6 +68,7 @@ func NewImage(cluster karst.ClusterID) *Image {
 		led: newTree(func(a, b ledPartition) bool {
 			return a.leader < b.leader || a.leader == b.leader && less(&a.partition, &b.partition)
 		}),
+		reassigned:      newTree(func(a, b karst.TopicPartition) bool { return less(&a, &b) }),
 		refs:            newTree(func(a, b reference) bool { return a.object.Compare(b.object) < 0 }),
 		brokers:         new(btree.Map[karst.Incarnation, *BrokerState]),
 		ended:           new(btree.Map[karst.Incarnation, karst.Number]),
@@ -98,7 +100,7 @@ func (i *Image) fork() *Image {
 	return &Image{
 		cluster: i.cluster, position: i.position, check: i.check,
 		topics: i.topics.Copy(), topicIDs: i.topicIDs.Copy(), spelt: i.spelt.Copy(),
-		partitions: i.partitions.Copy(), led: i.led.Copy(), refs: i.refs.Copy(),
+		partitions: i.partitions.Copy(), led: i.led.Copy(), reassigned: i.reassigned.Copy(), refs: i.refs.Copy(),
 		brokers: i.brokers.Copy(), ended: i.ended.Copy(), configs: i.configs.Copy(),
 		groups: i.groups.Copy(), metrics: i.metrics.Copy(), drained: i.drained.Copy(),
 		features: maps.Clone(i.features), leads: maps.Clone(i.leads),
@@ -185,6 +187,16 @@ func (i *Image) PartitionsLedBy(inc karst.Incarnation) iter.Seq[*PartitionState]
 				return false
 			}
 			p, _ := i.Partition(l.partition)
+			return yield(p)
+		})
+	}
+}
+
+// Reassigning yields the partitions whose reassignment is in progress, in order.
+func (i *Image) Reassigning() iter.Seq[*PartitionState] {
+	return func(yield func(*PartitionState) bool) {
+		i.reassigned.Scan(func(tp karst.TopicPartition) bool {
+			p, _ := i.Partition(tp)
 			return yield(p)
 		})
 	}

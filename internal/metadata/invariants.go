@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -96,6 +97,9 @@ func (i *Image) checkPartition(p *PartitionState, counts map[ObjectID]int32) err
 		if p.States[n].Full && n > 0 || p.States[n].Next > p.End {
 			return fmt.Errorf("checkpoint %d is out of place", n)
 		}
+	}
+	if _, ok := i.reassigned.Get(p.ID); ok != p.Reassigning() {
+		return errors.New("the reassignments in progress are out of step")
 	}
 	if p.Reassigning() && slices.Contains(p.Replicas, p.Broker) {
 		return fmt.Errorf("a reassignment to %v is in progress under broker %d", p.Replicas, p.Broker)

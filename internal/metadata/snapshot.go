@@ -314,6 +314,9 @@ func (d *snapshotDecoder) partitions(m *pb.SnapshotPart) error {
 		}
 		d.last = p
 		d.img.partitions.Load(p)
+		if p.Reassigning() {
+			d.img.reassigned.Load(p.ID)
+		}
 		d.led = append(d.led, ledPartition{leader: p.Leader, partition: p.ID})
 		for n := range p.Sources {
 			counts[p.Sources[n].Object]++

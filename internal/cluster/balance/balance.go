@@ -179,19 +179,18 @@ func (p *plan) empty() {
 
 // assigned takes partitions to their assigned replicas.
 func (p *plan) assigned() {
-	for _, from := range p.to {
-		for s := range p.in.Image.PartitionsLedBy(from.Incarnation) {
-			if p.full() {
-				return
-			}
-			if slices.Contains(s.Replicas, from.ID) {
-				continue
-			}
-			for _, id := range s.Replicas {
-				if to := p.of(id); to != nil {
-					p.move(s, from, to, fmt.Sprintf("it is assigned to broker %d", id))
-					break
-				}
+	for s := range p.in.Image.Reassigning() {
+		from := p.by[s.Leader]
+		if p.full() {
+			return
+		}
+		if from == nil || p.moved[s.ID] {
+			continue
+		}
+		for _, id := range s.Replicas {
+			if to := p.of(id); to != nil && to != from {
+				p.move(s, from, to, fmt.Sprintf("it is assigned to broker %d", id))
+				break
 			}
 		}
 	}
