@@ -359,6 +359,10 @@ func (b *Broker) Image() *metadata.Image {
 	return b.replica.Image()
 }
 
+// Controls reports whether this broker is the controller. Call it after Run has
+// begun to serve.
+func (b *Broker) Controls() bool { return b.member.Active() }
+
 // Abandoned says, in words, what a process that ends now leaves undone.
 func (b *Broker) Abandoned() string {
 	l := b.life.Load()

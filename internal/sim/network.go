@@ -212,9 +212,10 @@ func (l *listener) offer(c *conn) bool {
 		return false
 	}
 	select {
-	case <-l.closed: // looked at last, so that Reset after Close misses none
+	case <-l.closed: // looked at after add, so that Reset after Close misses none
 		return false
-	case l.queue <- c: // there is room: who dials holds the network's mu
+	default:
+		l.queue <- c // there is room: who dials holds the network's mu
 		return true
 	}
 }

@@ -198,7 +198,7 @@ func (m *Member) probe(ctx context.Context, b *metadata.BrokerState) sessions.An
 	}
 	ctx, cancel := context.WithTimeout(ctx, pingMax)
 	defer cancel()
-	r, err := m.deps.Peers.At(b.Peer).Ping(ctx, &pb.PingRequest{})
+	r, err := m.deps.Peers.Fresh(b.Peer).Ping(ctx, &pb.PingRequest{})
 	switch {
 	case peer.Refused(err) || peer.Stranger(err):
 		return sessions.Gone

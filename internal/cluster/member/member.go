@@ -357,7 +357,7 @@ func (m *Member) vouched(ctx context.Context, held metadata.Held) bool {
 	answers := make(chan bool, len(at))
 	for addr := range at {
 		go func() {
-			r, err := m.deps.Peers.At(addr).Ping(ctx, &pb.PingRequest{})
+			r, err := m.deps.Peers.Fresh(addr).Ping(ctx, &pb.PingRequest{})
 			answers <- err == nil && (karst.Term(r.Term) > held.Term || karst.Term(r.Term) == held.Term && (r.Active || r.Contact))
 		}()
 	}

@@ -33,6 +33,7 @@ type Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 type Peers struct {
 	cluster   karst.ClusterID
 	transport *http.Transport
+	once      *http.Transport // a connection for each call
 
 	closed chan struct{} // dials outlive the requests they were made for, not this
 
@@ -67,6 +68,8 @@ func NewPeers(c *Credentials, cluster karst.ClusterID, dial Dial) *Peers {
 		DialContext: p.dial(dial), TLSClientConfig: c.client(), ForceAttemptHTTP2: true, TLSHandshakeTimeout: dialMax,
 		IdleConnTimeout: idleMax, HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingMax},
 	}
+	p.once = p.transport.Clone()
+	p.once.DisableKeepAlives = true
 	return p
 }
 
@@ -111,10 +114,18 @@ func (p *Peers) At(addr string) peerpbconnect.PeerClient {
 	if len(p.at) >= clientsMax {
 		clear(p.at)
 	}
-	c := peerpbconnect.NewPeerClient(&http.Client{Transport: p.transport}, "https://"+addr,
-		connect.WithInterceptors(ours(p.cluster)), connect.WithReadMaxBytes(MessageMax), connect.WithSendMaxBytes(MessageMax))
+	c := p.client(p.transport, addr)
 	p.at[addr] = c
 	return c
+}
+
+// Fresh is the broker at an address, over a connection made for the call: what it
+// finds is who listens there now.
+func (p *Peers) Fresh(addr string) peerpbconnect.PeerClient { return p.client(p.once, addr) }
+
+func (p *Peers) client(t *http.Transport, addr string) peerpbconnect.PeerClient {
+	return peerpbconnect.NewPeerClient(&http.Client{Transport: t}, "https://"+addr,
+		connect.WithInterceptors(ours(p.cluster)), connect.WithReadMaxBytes(MessageMax), connect.WithSendMaxBytes(MessageMax))
 }
 
 // Close ends all connections, and with them the calls under way. It may be called
@@ -132,4 +143,5 @@ func (p *Peers) Close() {
 		_ = c.Conn.Close()
 	}
 	p.transport.CloseIdleConnections()
+	p.once.CloseIdleConnections()
 }
