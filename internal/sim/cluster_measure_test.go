@@ -2,6 +2,8 @@ package sim
 
 import (
 	"context"
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -47,7 +49,7 @@ func (w *World) writable(t *testing.T, topic *topic) time.Duration {
 	for p := range topic.count() {
 		go func() {
 			for {
-				err := w.produceOnce(ctx, topic, p)
+				err := w.produceOnce(ctx, topic, p, 100)
 				if err == nil || !rest(ctx, 10*time.Millisecond) {
 					done <- err
 					return
@@ -64,7 +66,7 @@ func (w *World) writable(t *testing.T, topic *topic) time.Duration {
 }
 
 // produceOnce produces where some process that runs says that the leader is.
-func (w *World) produceOnce(ctx context.Context, topic *topic, p int32) error {
+func (w *World) produceOnce(ctx context.Context, topic *topic, p int32, size int) error {
 	img := w.alive()[int(p)%len(w.alive())].Broker.Image()
 	s, _ := img.Partition(karst.TopicPartition{Topic: topic.id, Partition: karst.Partition(p)})
 	b, ok := img.Broker(s.Leader)
@@ -76,7 +78,7 @@ func (w *World) produceOnce(ctx context.Context, topic *topic, p int32) error {
 		return err
 	}
 	defer l.close()
-	call := l.send(w.encoded(topic, p, -1, 0, 1, 100))
+	call := l.send(w.encoded(topic, p, -1, 0, 1, size))
 	select {
 	case <-call.done:
 		return producedOK(call)
@@ -145,6 +147,95 @@ func TestIdleCluster(t *testing.T) {
 		}
 		for _, p := range all {
 			_ = p.Stop()
+		}
+	})
+}
+
+// TestGrowthOfBrokers is P13: a broker's store requests per batch do not depend on
+// how many other brokers there are.
+func TestGrowthOfBrokers(t *testing.T) {
+	var one float64
+	for _, brokers := range []int{1, 10, 50} {
+		bubble(t, 1, func(w *World) {
+			big(w)
+			w.Config.FlushInterval = 5 * time.Second // so that commits are in the figure
+			all, topic := w.cluster(t, brokers, int32(2*brokers), objectStore()...)
+			before := w.requestsOf(all)
+			const rounds = 40
+			var wg sync.WaitGroup
+			for p := range topic.count() {
+				wg.Go(func() {
+					for range rounds { // 16 KiB, ten times a second, one after the other
+						if err := w.produceOnce(context.Background(), topic, p, 16<<10); err != nil {
+							t.Errorf("partition %d: %v", p, err)
+						}
+						time.Sleep(100 * time.Millisecond)
+					}
+				})
+			}
+			wg.Wait()
+			time.Sleep(6 * time.Second)
+			per := float64(w.requestsOf(all)-before) / float64(rounds*int(topic.count()))
+			if brokers == 1 {
+				one = per
+			}
+			t.Logf("%d brokers, %d partitions: %.3f store requests a batch, %.2f of those of one broker", brokers, topic.count(), per, per/one)
+			if per > 1.1*one {
+				t.Errorf("P13: %.3f store requests a batch with %d brokers, %.3f with one", per, brokers, one)
+			}
+			for _, p := range all {
+				p.Crash()
+			}
+		})
+	}
+}
+
+func (w *World) requestsOf(all []*Process) (n int64) {
+	for _, p := range all {
+		n += p.requests()
+	}
+	return n
+}
+
+// TestMetadataLog says what the metadata log does on a store whose writes take
+// 30 ms (p50) and 150 ms (p99): what waits during one create goes into the next.
+func TestMetadataLog(t *testing.T) {
+	bubble(t, 1, func(w *World) {
+		big(w)
+		all, _ := w.cluster(t, 3, 3, objectStore()...)
+		const clients, lasts = 32, 5 * time.Second
+		first := all[0].Broker.Image().Position()
+		began := time.Now()
+		var mu sync.Mutex
+		var took []time.Duration
+		var wg sync.WaitGroup
+		for c := range clients {
+			wg.Go(func() {
+				a := &admin{w.newClient("admin", uint64(c))}
+				defer a.hangUp()
+				for n := 0; time.Since(began) < lasts; n++ {
+					from := time.Now()
+					ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+					if a.create(ctx, fmt.Sprintf("m%d-%d", c, n), 1, nil) == nil {
+						t.Error("a topic was not created")
+					}
+					cancel()
+					mu.Lock()
+					took = append(took, time.Since(from))
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		last := all[0].Broker.Image().Position()
+		p50, p99, most := percentiles(took)
+		t.Logf("%d changes a second in %.1f commits a second; a change takes p50 %v, p99 %v, max %v, through any of three brokers",
+			int(float64(len(took))/lasts.Seconds()), float64(last.Number-first.Number)/lasts.Seconds(), p50, p99, most)
+		if p50 > 300*time.Millisecond {
+			t.Errorf("a change takes %v", p50)
+		}
+		for _, p := range all {
+			p.Crash()
 		}
 	})
 }
