@@ -150,10 +150,10 @@ func (c *careless) list(w io.Writer, prefix string) {
 // takes over when told to; then the first one ends.
 func TestSameID(t *testing.T) {
 	stores(t, func(t *testing.T, s storeURL) {
-		first := newNode(t, s)
+		first := newNode(t, s, "--broker.id=1")
 		p := first.startReady()
-		second := newNode(t, s)
-		second.start().refused(t, "broker 1", "already running", first.addr(), "--broker.takeover=true")
+		second := newNode(t, s, "--broker.id=1")
+		second.start().refused(t, "broker 1", "already running", "--broker.takeover=true")
 		l := startLoad(t, first.addr())
 		l.flowing(1000, time.Minute)
 		for _, e := range l.producers { // all is acknowledged; the topic stays

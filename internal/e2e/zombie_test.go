@@ -21,7 +21,7 @@ func TestZombie(t *testing.T) {
 	stores(t, func(t *testing.T, s storeURL) {
 		const rounds = 5
 		network := newProxy(t, "")
-		current := newNode(t, s, "--advertise="+network.addr(), "--flush.interval=1s")
+		current := newNode(t, s, "--broker.id=1", "--advertise="+network.addr(), "--flush.interval=1s")
 		network.point(current.addr())
 		p := current.startReady()
 		l := startLoad(t, network.addr())
@@ -31,7 +31,7 @@ func TestZombie(t *testing.T) {
 		}
 		for range rounds {
 			l.flowing(1000, time.Minute)
-			next := newNode(t, s, "--advertise="+network.addr(), "--flush.interval=1s")
+			next := newNode(t, s, "--broker.id=1", "--advertise="+network.addr(), "--flush.interval=1s")
 			late := rawClient(t, current.addr())
 			if err := produceRaw(late, "zombie"); err != nil { // so it is a good request
 				t.Fatal(err)
