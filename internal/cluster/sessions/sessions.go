@@ -7,8 +7,8 @@
 //
 //   - Whoever begins to judge gives everybody a fresh session.
 //   - Whoever stood still itself gives everybody a fresh session.
-//   - Whoever hears nothing of more than half of the others, all at once, suspects
-//     itself: it yields, and fences no one. Only if nobody took its place does it
+//   - Whoever hears nothing of more than half of the brokers, itself counted,
+//     suspects itself: it yields, and fences no one. Only if nobody took its place does it
 //     judge them when it comes back.
 //
 // A broker that answers probes and does not poll is silent: it cannot reach us, so
