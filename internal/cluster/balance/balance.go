@@ -13,7 +13,9 @@
 //     the least load.
 //  4. Brokers carry about the same load. It starts when one carries a quarter more
 //     than the average, and moves a partition only where that lowers the higher of
-//     the two by a tenth at least. A partition that was moved lately stays.
+//     the two by a tenth at least. A partition that was moved lately stays. Where
+//     the numbers would no longer be even, the one that takes gives one in exchange:
+//     otherwise this rule and the one before would move a partition to and fro.
 package balance
 
 import (
@@ -196,13 +198,19 @@ func (p *plan) assigned() {
 	}
 }
 
-// even evens out how many partitions each leads.
-func (p *plan) even() {
+// uneven reports whether the numbers that brokers lead differ by more than is
+// borne.
+func (p *plan) uneven() bool {
 	total := 0
 	for _, b := range p.to {
 		total += b.leads
 	}
-	if first, last := p.most(), p.least(); first.leads-last.leads <= 1+total/len(p.to)/countSlack {
+	return p.most().leads-p.least().leads > 1+total/len(p.to)/countSlack
+}
+
+// even evens out how many partitions each leads.
+func (p *plan) even() {
+	if !p.uneven() {
 		return
 	}
 	spare := map[*broker][]*metadata.PartitionState{}
@@ -272,35 +280,66 @@ func (p *plan) level() {
 	}
 	average := total / float64(len(p.to))
 	for range p.to {
-		if p.full() {
-			return
-		}
 		from := slices.MaxFunc(p.to, func(a, b *broker) int { return cmp.Compare(a.load, b.load) })
 		to := slices.MinFunc(p.to, func(a, b *broker) int { return cmp.Compare(a.load, b.load) })
 		if from.load < average+average/loadSlack+loadFloor {
 			return
 		}
-		s := p.hottest(from, to)
+		back, ok := p.exchange(from, to)
+		if !ok || len(p.moves)+1+len(back) > p.in.Most {
+			return
+		}
+		s := p.hottest(from, to, back)
 		if s == nil {
 			return
 		}
-		p.move(s, from, to, fmt.Sprintf("broker %d carries %.1f MB/s, broker %d %.1f MB/s, the partition %.1f MB/s",
-			from.ID, from.load/1e6, to.ID, to.load/1e6, p.rate(from, s.ID)/1e6))
+		why := fmt.Sprintf("broker %d carries %.1f MB/s, broker %d %.1f MB/s, the partition %.1f MB/s",
+			from.ID, from.load/1e6, to.ID, to.load/1e6, p.rate(from, s.ID)/1e6)
+		p.move(s, from, to, why)
+		for _, s := range back {
+			p.move(s, to, from, fmt.Sprintf("in exchange, so that broker %d does not lead too many", to.ID))
+		}
 	}
 }
 
-// hottest is the partition whose move makes the two most alike; nil if none gains
-// enough.
-func (p *plan) hottest(from, to *broker) *metadata.PartitionState {
+// exchange is what to gives for a partition that it is given: nothing, or, where
+// the numbers would be uneven, what it has that carries least; false if it has
+// nothing.
+func (p *plan) exchange(from, to *broker) (back []*metadata.PartitionState, ok bool) {
+	from.leads--
+	to.leads++
+	uneven := p.uneven()
+	from.leads++
+	to.leads--
+	if !uneven {
+		return nil, true
+	}
+	for _, s := range p.spare(to) {
+		if p.settled(s.ID) {
+			return []*metadata.PartitionState{s}, true
+		}
+	}
+	return nil, false
+}
+
+func (p *plan) settled(tp karst.TopicPartition) bool { return p.in.Settled == nil || p.in.Settled(tp) }
+
+// hottest is the partition whose move makes the two most alike, with what is given
+// in exchange; nil if none gains enough.
+func (p *plan) hottest(from, to *broker, back []*metadata.PartitionState) *metadata.PartitionState {
 	var best *metadata.PartitionState
 	high := from.load * (loadGain - 1) / loadGain // to be below it
+	var less float64
+	for _, s := range back {
+		less += p.rate(to, s.ID)
+	}
 	hot := p.in.Loads[from.Incarnation].Hot
 	for _, tp := range slices.SortedFunc(maps.Keys(hot), karst.TopicPartition.Compare) {
 		s, ok := p.in.Image.Partition(tp)
-		if !ok || s.Leader != from.Incarnation || p.moved[tp] || p.in.Settled != nil && !p.in.Settled(tp) {
+		if !ok || s.Leader != from.Incarnation || p.moved[tp] || !p.settled(tp) {
 			continue
 		}
-		after := max(from.load-hot[tp], to.load+hot[tp])
+		after := max(from.load-hot[tp]+less, to.load+hot[tp]-less)
 		if len(s.Replicas) > 1 && !slices.Contains(s.Replicas, to.ID) {
 			after *= 1.05 // its replicas would change
 		}
