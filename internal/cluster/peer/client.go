@@ -65,7 +65,7 @@ func NewPeers(c *Credentials, cluster karst.ClusterID, dial Dial) *Peers {
 	}
 	p := &Peers{cluster: cluster, at: map[string]peerpbconnect.PeerClient{}, conns: map[*tracked]struct{}{}, closed: make(chan struct{})}
 	p.transport = &http.Transport{
-		DialContext: p.dial(dial), TLSClientConfig: c.client(), ForceAttemptHTTP2: true, TLSHandshakeTimeout: dialMax,
+		DialContext: p.dial(dial), TLSClientConfig: c.client(), Protocols: http2(), TLSHandshakeTimeout: dialMax,
 		IdleConnTimeout: idleMax, HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingMax},
 	}
 	p.once = p.transport.Clone()

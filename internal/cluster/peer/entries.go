@@ -30,9 +30,10 @@ func DecodeEntries(all []*pb.Entry) ([]metadata.Entry, error) {
 		out[n] = metadata.Entry{Term: karst.Term(e.Term), Number: karst.Number(e.Number), Commit: e.Commit}
 		if c := e.Claim; c != nil {
 			claim := metadata.Claim{End: karst.Number(c.End), Check: c.Check, Broker: karst.BrokerID(c.Broker), Host: c.Host, Peer: c.Peer}
-			if copy(claim.Process[:], c.Process) != len(c.Process) {
-				return nil, fmt.Errorf("process id of %d bytes", len(c.Process))
+			if n := len(c.Process); n != 0 && n != len(claim.Process) {
+				return nil, fmt.Errorf("process id of %d bytes", n)
 			}
+			copy(claim.Process[:], c.Process)
 			out[n].Claim = &claim
 		}
 	}

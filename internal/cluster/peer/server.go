@@ -35,7 +35,7 @@ func Serve(ctx context.Context, l net.Listener, c *Credentials, cluster karst.Cl
 	mux.Handle(peerpbconnect.NewPeerHandler(h, connect.WithInterceptors(ours(cluster)),
 		connect.WithReadMaxBytes(MessageMax), connect.WithSendMaxBytes(MessageMax)))
 	s := &http.Server{
-		Handler: mux, TLSConfig: c.server(), ReadHeaderTimeout: handshakeMax, MaxHeaderBytes: headerMax,
+		Handler: mux, TLSConfig: c.server(), Protocols: http2(), ReadHeaderTimeout: handshakeMax, MaxHeaderBytes: headerMax,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), // of strangers' handshakes
 		HTTP2:    &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingMax},
 		BaseContext: func(net.Listener) context.Context {
@@ -58,6 +58,14 @@ func Serve(ctx context.Context, l net.Listener, c *Credentials, cluster karst.Cl
 		return fmt.Errorf("peer listener: %w", err)
 	}
 	return nil
+}
+
+// http2 is what is spoken, and nothing else: many calls share a connection, whose
+// end is noticed.
+func http2() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP2(true)
+	return p
 }
 
 // ours refuses requests of another cluster.
