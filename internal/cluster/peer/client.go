@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"syscall"
 	"time"
 
 	"connectrpc.com/connect"
@@ -23,8 +22,6 @@ const (
 	dialMax = 2 * time.Second
 	idleMax = 2 * time.Minute
 )
-
-var refused = syscall.ECONNREFUSED
 
 // Dial makes a connection to an address.
 type Dial func(ctx context.Context, network, addr string) (net.Conn, error)

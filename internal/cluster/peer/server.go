@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"connectrpc.com/connect"
@@ -90,7 +91,4 @@ func Stranger(err error) bool { return connect.CodeOf(err) == connect.CodePermis
 
 // Refused reports whether nobody listens at the address that was called, so that
 // the request did not happen.
-func Refused(err error) bool {
-	var r interface{ Refused() bool } // of networks that are made up
-	return errors.Is(err, refused) || errors.As(err, &r) && r.Refused()
-}
+func Refused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
