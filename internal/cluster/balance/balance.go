@@ -42,7 +42,10 @@ type Input struct {
 	Drained map[karst.BrokerID]bool    // what if they were drained, too
 	// Settled reports whether a partition was not moved lately; nil: all.
 	Settled func(tp karst.TopicPartition) bool
-	Most    int // moves at most; 1,000
+	// Pinned reports whether somebody asked for the leader that a partition has, so
+	// that evenness is no reason to move it; nil: none.
+	Pinned func(tp karst.TopicPartition) bool
+	Most   int // moves at most; 1,000
 }
 
 func (in *Input) drained(id karst.BrokerID) bool { return in.Image.Drained(id) || in.Drained[id] }
@@ -230,11 +233,13 @@ func (p *plan) even() {
 	}
 }
 
+func (p *plan) pinned(tp karst.TopicPartition) bool { return p.in.Pinned != nil && p.in.Pinned(tp) }
+
 // spare is what a broker led at first and may give away, the busiest last.
 func (p *plan) spare(from *broker) []*metadata.PartitionState {
 	all := []*metadata.PartitionState{}
 	for s := range p.in.Image.PartitionsLedBy(from.Incarnation) {
-		if !p.moved[s.ID] {
+		if !p.moved[s.ID] && !p.pinned(s.ID) {
 			all = append(all, s)
 		}
 	}

@@ -41,6 +41,7 @@ type director struct {
 	asked    map[karst.TopicPartition]balance.Move // of moves, those that somebody asked for
 	version  uint64                                // of moves
 	moved    map[karst.TopicPartition]time.Time    // when it was asked to move last
+	pinned   map[karst.TopicPartition]time.Time    // when somebody asked for a move
 	changed  chan struct{}                         // closed and replaced when moves change
 	planned  time.Time
 	members  int                       // live brokers as of the last plan
@@ -54,6 +55,7 @@ const (
 	failoversMax = 8
 	movedLately  = time.Minute
 	movedMax     = 1 << 16
+	pinnedFor    = 10 * time.Minute // a leader that was asked for stays
 	stepTimeout  = 30 * time.Second
 )
 
@@ -65,7 +67,7 @@ func newDirector(m *Member, before metadata.Held, cfg sessions.Config) *director
 	return &director{
 		m: m, before: before, began: now, poke: make(chan struct{}, 1), ended: make(chan struct{}),
 		sessions: sessions.New(cfg, now), loads: map[karst.Incarnation]balance.Load{}, leaving: map[karst.Incarnation]bool{},
-		failing: map[karst.Incarnation]bool{}, moves: map[karst.TopicPartition]balance.Move{}, asked: map[karst.TopicPartition]balance.Move{}, moved: map[karst.TopicPartition]time.Time{},
+		failing: map[karst.Incarnation]bool{}, moves: map[karst.TopicPartition]balance.Move{}, asked: map[karst.TopicPartition]balance.Move{}, moved: map[karst.TopicPartition]time.Time{}, pinned: map[karst.TopicPartition]time.Time{},
 		changed: make(chan struct{}), waiting: map[karst.Incarnation]int{},
 	}
 }
@@ -367,6 +369,9 @@ func (d *director) plan(img *metadata.Image, now time.Time) {
 	if len(d.moved) > movedMax {
 		clear(d.moved)
 	}
+	if len(d.pinned) > movedMax {
+		clear(d.pinned)
+	}
 	if !same {
 		d.tell()
 	}
@@ -397,6 +402,7 @@ func (d *director) input(img *metadata.Image, now time.Time) balance.Input {
 	return balance.Input{
 		Image: img, Loads: d.loads, Leaving: d.leaving,
 		Settled: func(tp karst.TopicPartition) bool { return now.Sub(d.moved[tp]) >= movedLately },
+		Pinned:  func(tp karst.TopicPartition) bool { return now.Sub(d.pinned[tp]) < pinnedFor },
 	}
 }
 
@@ -417,7 +423,7 @@ func (d *director) ask(moves []metadata.Placement) {
 		if s, ok := img.Partition(v.Partition); ok && s.Leader != v.Leader {
 			m := balance.Move{Partition: v.Partition, Epoch: s.Epoch, From: s.Leader, To: v.Leader, Why: "it was asked for"}
 			d.moves[v.Partition], d.asked[v.Partition] = m, m
-			d.moved[v.Partition] = time.Now()
+			d.moved[v.Partition], d.pinned[v.Partition] = time.Now(), time.Now()
 		}
 	}
 	d.tell()
