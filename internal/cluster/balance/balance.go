@@ -341,7 +341,7 @@ func (p *plan) hottest(from, to *broker, back []*metadata.PartitionState) *metad
 	hot := p.in.Loads[from.Incarnation].Hot
 	for _, tp := range slices.SortedFunc(maps.Keys(hot), karst.TopicPartition.Compare) {
 		s, ok := p.in.Image.Partition(tp)
-		if !ok || s.Leader != from.Incarnation || p.moved[tp] || !p.settled(tp) {
+		if !ok || s.Leader != from.Incarnation || p.moved[tp] || p.pinned(tp) || !p.settled(tp) {
 			continue
 		}
 		after := max(from.load-hot[tp]+less, to.load+hot[tp]-less)
