@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/karst-io/karst"
@@ -152,7 +154,7 @@ func (m *Member) ForwardRequest(ctx context.Context, key, version int16, client 
 	switch {
 	case err == nil:
 		return answer, true, nil
-	case errors.Is(err, errHere) || m.Active() || errors.Is(err, karst.NotController.Err()):
+	case errors.Is(err, errHere) || errors.Is(err, karst.NotController.Err()):
 		return nil, false, nil
 	default:
 		return nil, false, err
@@ -196,6 +198,11 @@ const hotMax = 1024
 
 func decodeLoad(m *pb.Load) (balance.Load, error) {
 	l := balance.Load{BytesIn: m.GetBytesIn(), BytesOut: m.GetBytesOut(), Requests: m.GetRequests()}
+	for _, rate := range slices.Concat([]float64{l.BytesIn, l.BytesOut, l.Requests}, m.GetRate()) {
+		if !(rate >= 0 && rate <= math.MaxFloat64) {
+			return l, fmt.Errorf("a load of %g", rate)
+		}
+	}
 	n := len(m.GetTopic())
 	if len(m.GetPartition()) != n || len(m.GetRate()) != n || n > hotMax {
 		return l, fmt.Errorf("a load with columns of different length, or too long ones")
