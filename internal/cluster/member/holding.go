@@ -33,6 +33,9 @@ func (h *holding) running() bool {
 // begin claims the term after one that somebody held before, and returns when it holds it or does not.
 func (h *holding) begin(ctx context.Context, before metadata.Held) {
 	h.end()
+	if before.Process != h.m.cfg.Self.Process {
+		h.sure = false // somebody took our place since
+	}
 	var holding context.Context
 	holding, h.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	h.ended = make(chan struct{})

@@ -220,9 +220,9 @@ func (m *Member) follow(ctx context.Context, c peerpbconnect.PeerClient, held me
 	}
 	try, cancel := context.WithTimeout(ctx, m.cfg.SessionTimeout/2)
 	defer cancel()
-	stop := make(chan struct{})
-	defer close(stop)
+	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
+		defer close(stopped)
 		select {
 		case <-m.poke:
 			cancel()
@@ -230,6 +230,8 @@ func (m *Member) follow(ctx context.Context, c peerpbconnect.PeerClient, held me
 		}
 	}()
 	resp, err := c.Poll(try, req)
+	close(stop)
+	<-stopped // so that it takes no poke of later
 	switch {
 	case err != nil && ctx.Err() == nil && errors.Is(context.Cause(try), context.Canceled):
 		return nil // asked to say something new
@@ -315,7 +317,9 @@ func (m *Member) lost(ctx context.Context, h *holding, held metadata.Held, why e
 	if !m.pause(ctx, delay) {
 		return nil
 	}
-	if held.Term > 0 && delay > claimDelay {
+	if held.Term > 0 {
+		// Another may have been faster: its term is not to be ended. What claims
+		// after this look is refused by the claim.
 		if m.catchUp(ctx) != nil || m.moved(ctx, held) {
 			return nil
 		}
