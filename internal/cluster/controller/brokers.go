@@ -20,21 +20,35 @@ type Registration = metadata.Registration
 // Register commits a new incarnation of a broker and fences, in the same commit,
 // the live incarnation with the same broker id, whatever it is.
 func (c *Controller) Register(ctx context.Context, r Registration) (karst.Incarnation, error) {
-	return c.register(ctx, r, func(*metadata.BrokerState) bool { return true })
+	return c.register(ctx, r, func(*metadata.Image) karst.Incarnation { return 0 }, func(*metadata.BrokerState) bool { return true })
 }
 
 // Replace is Register that fences over alone (0: none): if another incarnation of
-// the broker id is live, it is refused with DuplicateBroker.
-func (c *Controller) Replace(ctx context.Context, r Registration, over karst.Incarnation) (karst.Incarnation, error) {
-	return c.register(ctx, r, func(b *metadata.BrokerState) bool { return b.Incarnation == over })
+// the broker id is live, it is refused with DuplicateBroker. A process that has a
+// live incarnation above after keeps that: it asks again, since it had no answer.
+func (c *Controller) Replace(ctx context.Context, r Registration, over, after karst.Incarnation) (karst.Incarnation, error) {
+	has := func(img *metadata.Image) karst.Incarnation {
+		for b := range img.LiveBrokers() {
+			if b.Process == r.Process && b.Incarnation > after {
+				return b.Incarnation
+			}
+		}
+		return 0
+	}
+	return c.register(ctx, r, has, func(b *metadata.BrokerState) bool { return b.Incarnation == over })
 }
 
-func (c *Controller) register(ctx context.Context, r Registration, may func(*metadata.BrokerState) bool) (karst.Incarnation, error) {
+// register gives out an incarnation, unless the process has one already. may says
+// whether a live one with the id is to be fenced.
+func (c *Controller) register(ctx context.Context, r Registration, has func(*metadata.Image) karst.Incarnation, may func(*metadata.BrokerState) bool) (karst.Incarnation, error) {
 	if r.ID < AssignID {
 		return 0, karst.InvalidRequest.Errorf("broker id %d is negative", r.ID)
 	}
 	var inc karst.Incarnation
 	err := c.propose(ctx, func(img *metadata.Image) ([]metadata.Record, error) {
+		if inc = has(img); inc != 0 {
+			return nil, nil
+		}
 		id := r.ID
 		if id == AssignID {
 			id = freeID(img)

@@ -40,9 +40,11 @@ type director struct {
 	moves    map[karst.TopicPartition]balance.Move
 	asked    map[karst.TopicPartition]balance.Move // of moves, those that somebody asked for
 	version  uint64                                // of moves
+	told     map[karst.Incarnation]uint64          // the version that an answer to a poll had
 	moved    map[karst.TopicPartition]time.Time    // when it was asked to move last
 	pinned   map[karst.TopicPartition]time.Time    // when somebody asked for a move
 	changed  chan struct{}                         // closed and replaced when moves change
+	settled  time.Time                             // when a move was done, or void, last
 	planned  time.Time
 	members  int                       // live brokers as of the last plan
 	waiting  map[karst.Incarnation]int // polls that are being answered
@@ -56,7 +58,10 @@ const (
 	movedLately  = time.Minute
 	movedMax     = 1 << 16
 	pinnedFor    = 10 * time.Minute // a leader that was asked for stays
-	stepTimeout  = 30 * time.Second
+	// loadsLag is how long loads show what was before a move: brokers measure over
+	// some seconds, and say so with a poll.
+	loadsLag    = 8 * time.Second
+	stepTimeout = 30 * time.Second
 )
 
 // errYield: the director suspects itself.
@@ -68,7 +73,7 @@ func newDirector(m *Member, before metadata.Held, cfg sessions.Config) *director
 		m: m, before: before, began: now, poke: make(chan struct{}, 1), ended: make(chan struct{}),
 		sessions: sessions.New(cfg, now), loads: map[karst.Incarnation]balance.Load{}, leaving: map[karst.Incarnation]bool{},
 		failing: map[karst.Incarnation]bool{}, moves: map[karst.TopicPartition]balance.Move{}, asked: map[karst.TopicPartition]balance.Move{}, moved: map[karst.TopicPartition]time.Time{}, pinned: map[karst.TopicPartition]time.Time{},
-		changed: make(chan struct{}), waiting: map[karst.Incarnation]int{},
+		told: map[karst.Incarnation]uint64{}, changed: make(chan struct{}), waiting: map[karst.Incarnation]int{},
 	}
 }
 
@@ -341,12 +346,9 @@ func (d *director) plan(img *metadata.Image, now time.Time) {
 		return
 	}
 	d.planned, d.members = now, live
-	for inc := range d.leaving {
-		if b, ok := img.Broker(inc); !ok || b.Phase != metadata.Live {
-			delete(d.leaving, inc)
-			delete(d.loads, inc)
-		}
-	}
+	dropDead(img, d.leaving)
+	dropDead(img, d.loads)
+	dropDead(img, d.told)
 	d.prune(img)
 	next := maps.Clone(d.asked)
 	for _, v := range balance.Plan(d.input(img, now)) {
@@ -377,10 +379,23 @@ func (d *director) plan(img *metadata.Image, now time.Time) {
 	}
 }
 
+// dropDead drops what is known of incarnations that are not live.
+func dropDead[V any](img *metadata.Image, of map[karst.Incarnation]V) {
+	maps.DeleteFunc(of, func(inc karst.Incarnation, _ V) bool {
+		b, ok := img.Broker(inc)
+		return !ok || b.Phase != metadata.Live
+	})
+}
+
 // prune drops moves that are done or void, and reports whether all are. The
 // caller holds mu.
 func (d *director) prune(img *metadata.Image) bool {
 	had := len(d.moves)
+	defer func() {
+		if len(d.moves) < had {
+			d.settled = time.Now()
+		}
+	}()
 	over := func(tp karst.TopicPartition, v balance.Move) bool {
 		s, ok := img.Partition(tp)
 		to, live := img.Broker(v.To)
@@ -391,7 +406,7 @@ func (d *director) prune(img *metadata.Image) bool {
 	return had > 0 && len(d.moves) == 0
 }
 
-// tell wakes the polls. The caller holds mu.
+// tell wakes the polls that have something to be told. The caller holds mu.
 func (d *director) tell() {
 	d.version++
 	close(d.changed)
@@ -401,8 +416,10 @@ func (d *director) tell() {
 func (d *director) input(img *metadata.Image, now time.Time) balance.Input {
 	return balance.Input{
 		Image: img, Loads: d.loads, Leaving: d.leaving,
-		Settled: func(tp karst.TopicPartition) bool { return now.Sub(d.moved[tp]) >= movedLately },
-		Pinned:  func(tp karst.TopicPartition) bool { return now.Sub(d.pinned[tp]) < pinnedFor },
+		Settled: func(tp karst.TopicPartition) bool {
+			return now.Sub(d.settled) >= loadsLag && now.Sub(d.moved[tp]) >= movedLately
+		},
+		Pinned: func(tp karst.TopicPartition) bool { return now.Sub(d.pinned[tp]) < pinnedFor },
 	}
 }
 
@@ -427,6 +444,21 @@ func (d *director) ask(moves []metadata.Placement) {
 		}
 	}
 	d.tell()
+}
+
+// news are the moves of an incarnation, and whether it was not told of some of
+// them.
+func (d *director) news(inc karst.Incarnation) (moves []peer.Move, version uint64, untold bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	moves = d.movesOf(inc)
+	return moves, d.version, len(moves) > 0 && d.told[inc] != d.version
+}
+
+func (d *director) tells(inc karst.Incarnation, version uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.told[inc] = version
 }
 
 // movesOf are the moves of an incarnation. The caller holds mu.

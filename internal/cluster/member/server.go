@@ -79,18 +79,19 @@ func (d *director) poll(ctx context.Context, r *pb.PollRequest) (*pb.PollRespons
 	for over := false; ; {
 		news := replica.Changed()
 		d.mu.Lock()
-		changed, moves := d.changed, d.movesOf(inc)
+		changed := d.changed
 		d.mu.Unlock()
+		moves, version, untold := d.news(inc)
 		resp := &pb.PollResponse{Position: peer.EncodePosition(replica.Image().Position()), Moves: peer.EncodeMoves(moves)}
 		entries, ok := replica.Since(at, pushMax)
 		resp.Entries, resp.Behind = peer.EncodeEntries(entries), !ok
-		if over || len(entries) > 0 || !ok {
+		if over || untold || len(entries) > 0 || !ok {
+			d.tells(inc, version)
 			return resp, nil
 		}
 		select {
 		case <-news:
 		case <-changed:
-			over = true
 		case <-beat.C:
 			over = true
 		case <-d.ended:
@@ -168,22 +169,7 @@ func (d *director) register(ctx context.Context, r *pb.RegisterRequest) (*metada
 			return nil, karst.InvalidRequest.Errorf("the controller cannot use the store %s of the write-ahead log, so that nobody could recover it: %v", reg.WALURL, err)
 		}
 	}
-	img := d.m.deps.Replica.Image()
-	for b := range img.LiveBrokers() {
-		if b.Process == reg.Process && uint64(b.Incarnation) > r.After {
-			return b, nil // the answer was lost
-		}
-	}
-	var over karst.Incarnation
-	if reg.ID == controller.AssignID {
-		reg.ID, over = d.freeID(ctx, img)
-	} else if b, ok := img.LiveBroker(reg.ID); ok {
-		over = b.Incarnation
-		if err := d.replaceable(ctx, b, &reg, r.TakeOver); err != nil {
-			return nil, err
-		}
-	}
-	inc, err := d.m.deps.Controller.Replace(ctx, reg, over)
+	inc, err := d.assign(ctx, reg, r)
 	if err != nil {
 		return nil, err
 	}
@@ -193,6 +179,27 @@ func (d *director) register(ctx context.Context, r *pb.RegisterRequest) (*metada
 	}
 	d.look()
 	return b, nil
+}
+
+// assign has the controller give out an incarnation. An id that was free and is
+// taken meanwhile was not what the process asked for: it gets the next.
+func (d *director) assign(ctx context.Context, reg metadata.Registration, r *pb.RegisterRequest) (karst.Incarnation, error) {
+	for free := reg.ID == controller.AssignID; ; {
+		img := d.m.deps.Replica.Image()
+		var over karst.Incarnation
+		if free {
+			reg.ID, over = d.freeID(ctx, img)
+		} else if b, ok := img.LiveBroker(reg.ID); ok {
+			over = b.Incarnation
+			if err := d.replaceable(ctx, b, &reg, r.TakeOver); err != nil {
+				return 0, err
+			}
+		}
+		inc, err := d.m.deps.Controller.Replace(ctx, reg, over, karst.Incarnation(r.After))
+		if !free || !errors.Is(err, karst.DuplicateBroker.Err()) {
+			return inc, err
+		}
+	}
 }
 
 // freeID is the lowest broker id that no process has, and the dead incarnation
