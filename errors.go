@@ -8,6 +8,7 @@ type Code uint8
 
 // The codes. Each says whether the operation may have happened: those marked
 // indefinite may have; all others are answered only before any effect.
+// Their numbers go between brokers of different builds: new ones come last.
 const (
 	Unknown                  Code = iota // programming error; indefinite
 	NotLeader                            // this broker does not lead the partition

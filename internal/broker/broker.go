@@ -321,7 +321,7 @@ func (b *Broker) live(ctx context.Context, served func()) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if errors.Is(err, karst.DuplicateBroker.Err()) {
+		if errors.Is(err, karst.DuplicateBroker.Err()) || errors.Is(err, karst.UnsupportedVersion.Err()) {
 			return err
 		}
 		if b.replaced(self) {

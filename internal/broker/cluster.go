@@ -22,9 +22,6 @@ import (
 // another one may reach the store.
 const controllerStall = 10 * time.Second
 
-// supports is the highest level of metadata.version that this program reads.
-const supports = 1
-
 // newMember makes this broker's part in the cluster.
 func (b *Broker) newMember() error {
 	credentials, err := peer.Of(b.cfg, b.cluster)
@@ -138,7 +135,7 @@ func (b *Broker) bind() (at *bound, err error) {
 		}
 	}()
 	b.self = metadata.Registration{
-		ID: b.cfg.BrokerID, Process: metadata.NewProcessID(), Rack: b.cfg.Rack, WALURL: b.bucket.walURL(), Supports: supports,
+		ID: b.cfg.BrokerID, Process: metadata.NewProcessID(), Rack: b.cfg.Rack, WALURL: b.bucket.walURL(), Supports: metadata.LevelMax,
 	}
 	listeners, err := b.cfg.Listeners()
 	if err != nil {

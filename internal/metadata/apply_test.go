@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,7 +15,9 @@ import (
 // TestApply runs transcripts: each command is one commit of one record; the
 // answer is what changed, or why it was refused.
 //
-//	register id=0                                adds an incarnation of a broker
+//	register id=0 [supports=2]                                adds an incarnation of a broker
+//	feature [name=karst.version] level=2
+//	drain id=0 [since=1000]
 //	fence | forget | release inc=1
 //	topic name=t leaders=(1,1)                   topic ids count from 1
 //	delete topic=1
@@ -47,7 +50,13 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 	inc := karst.Incarnation(args.number("inc"))
 	switch d.Cmd {
 	case "register":
-		return s.apply(&RegisterBroker{Incarnation: s.img.nextIncarnation, Registration: Registration{ID: karst.BrokerID(args.number("id"))}})
+		return s.apply(&RegisterBroker{Incarnation: s.img.nextIncarnation, Registration: Registration{
+			ID: karst.BrokerID(args.number("id")), Supports: int32(args.number("supports")),
+		}})
+	case "feature":
+		return s.apply(&SetFeature{Name: cmp.Or(args.text("name"), LevelFeature), Level: int32(args.number("level"))})
+	case "drain":
+		return s.apply(&DrainBroker{ID: karst.BrokerID(args.number("id")), Drained: true, Since: karst.Timestamp(args.number("since"))})
 	case "fence":
 		return s.apply(&FenceIncarnation{Incarnation: inc})
 	case "forget":

@@ -15,6 +15,9 @@ func (r *RegisterBroker) apply(img *Image, d *changes) error {
 	if b, ok := img.LiveBroker(r.ID); ok {
 		return refuse("broker %d is live as incarnation %d", r.ID, b.Incarnation)
 	}
+	if err := img.admits(r.Level()); err != nil {
+		return err
+	}
 	texts := []string{r.Rack, r.Host, r.WALURL, r.Peer}
 	for _, l := range r.Listeners {
 		texts = append(texts, l.Name, l.Host)
@@ -33,8 +36,11 @@ func (r *DrainBroker) apply(img *Image, d *changes) error {
 	if r.ID < 0 {
 		return refuse("broker id %d is negative", r.ID)
 	}
+	if r.Since != 0 && !img.SaysSince() {
+		return refuse("broker %d is drained since a time, which level %d does not have", r.ID, img.Level())
+	}
 	if r.Drained {
-		img.drained.Insert(r.ID)
+		img.drained.Set(r.ID, r.Since)
 	} else {
 		img.drained.Delete(r.ID)
 	}
@@ -125,6 +131,11 @@ func (r *AllocateProducerIDs) apply(img *Image, _ *changes) error {
 }
 
 func (r *SetFeature) apply(img *Image, _ *changes) error {
+	if r.Name == LevelFeature {
+		if err := img.raise(r.Level); err != nil {
+			return err
+		}
+	}
 	if r.Name == "" || !utf8.ValidString(r.Name) || r.Level < img.features[r.Name] {
 		return refuse("feature %q is at level %d", r.Name, img.features[r.Name])
 	}

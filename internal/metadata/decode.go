@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -12,13 +13,22 @@ import (
 )
 
 // DecodeCommit decodes the payload of a Commit object, and says its checksum.
-// What does not decode is a *karst.CorruptError that names the object.
+// What does not decode is a *karst.CorruptError that names the object; a kind of
+// record that only a newer program knows is refused with UnsupportedVersion.
 func DecodeCommit(name string, b []byte) (*Commit, uint32, error) {
 	c, err := decodeCommit(b)
 	if err != nil {
-		return nil, 0, &karst.CorruptError{Object: name, Offset: object.HeaderSize, Reason: err.Error()}
+		return nil, 0, undecoded(name, 0, err)
 	}
 	return c, object.Checksum(b), nil
+}
+
+// undecoded is the error of an object whose payload does not decode at an offset.
+func undecoded(name string, at int64, err error) error {
+	if errors.Is(err, karst.UnsupportedVersion.Err()) {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return &karst.CorruptError{Object: name, Offset: object.HeaderSize + at, Reason: err.Error()}
 }
 
 func decodeCommit(b []byte) (*Commit, error) {
@@ -88,10 +98,11 @@ func decodeRecord(r *pb.Record) (Record, error) {
 	case *pb.Record_AssignReplicas:
 		return decodeAssignments(k.AssignReplicas)
 	case *pb.Record_DrainBroker:
-		return &DrainBroker{ID: karst.BrokerID(k.DrainBroker.GetId()), Drained: k.DrainBroker.GetDrained()}, nil
+		d := k.DrainBroker
+		return &DrainBroker{ID: karst.BrokerID(d.GetId()), Drained: d.GetDrained(), Since: karst.Timestamp(d.GetSince())}, nil
 	default:
 		// Never skipped: an image without it would not be the image (I10).
-		return nil, fmt.Errorf("a kind of record this version does not know (%T)", k)
+		return nil, newer("it has a kind of record")
 	}
 }
 
@@ -147,7 +158,7 @@ func decodeConfigs(m *pb.SetConfigs) (*SetConfigs, error) {
 	case pb.SetConfigs_CLIENT_METRICS:
 		r.Resource.ClientMetrics = m.GetName()
 	default:
-		return nil, fmt.Errorf("configs of an unknown kind of resource %d", m.GetResource())
+		return nil, newer(fmt.Sprintf("it has configs of a kind of resource, %d", m.GetResource()))
 	}
 	if m.GetName() == "" {
 		return nil, fmt.Errorf("configs of %v without a name", m.GetResource())

@@ -48,7 +48,9 @@ func encodeRecord(r Record) *pb.Record {
 	case *AssignReplicas:
 		return &pb.Record{Kind: &pb.Record_AssignReplicas{AssignReplicas: encodeAssignments(r)}}
 	case *DrainBroker:
-		return &pb.Record{Kind: &pb.Record_DrainBroker{DrainBroker: &pb.DrainBroker{Id: int32(r.ID), Drained: r.Drained}}}
+		return &pb.Record{Kind: &pb.Record_DrainBroker{DrainBroker: &pb.DrainBroker{
+			Id: int32(r.ID), Drained: r.Drained, Since: int64(r.Since),
+		}}}
 	case *FenceIncarnation:
 		return &pb.Record{Kind: &pb.Record_FenceIncarnation{FenceIncarnation: uint64(r.Incarnation)}}
 	case *CommitRequest:

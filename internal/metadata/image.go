@@ -37,7 +37,7 @@ type Image struct {
 	configs    *btree.Map[string, map[string]string]       // of brokers; "" is the default
 	groups     *btree.Map[string, map[string]string]       // configs of groups that have some
 	metrics    *btree.Map[string, map[string]string]       // configs of subscriptions to client metrics
-	drained    *btree.Set[karst.BrokerID]
+	drained    *btree.Map[karst.BrokerID, karst.Timestamp] // since when, if known
 	features   map[string]int32
 	leads      map[karst.Incarnation]int // partitions led, by leader
 
@@ -75,7 +75,7 @@ func NewImage(cluster karst.ClusterID) *Image {
 		configs:         new(btree.Map[string, map[string]string]),
 		groups:          new(btree.Map[string, map[string]string]),
 		metrics:         new(btree.Map[string, map[string]string]),
-		drained:         new(btree.Set[karst.BrokerID]),
+		drained:         new(btree.Map[karst.BrokerID, karst.Timestamp]),
 		features:        map[string]int32{},
 		leads:           map[karst.Incarnation]int{},
 		nextIncarnation: 1,
@@ -237,10 +237,24 @@ func (i *Image) LiveBroker(id karst.BrokerID) (*BrokerState, bool) {
 }
 
 // Drained reports whether a broker id is to lead nothing.
-func (i *Image) Drained(id karst.BrokerID) bool { return i.drained.Contains(id) }
+func (i *Image) Drained(id karst.BrokerID) bool {
+	_, drained := i.drained.Get(id)
+	return drained
+}
+
+// DrainedSince is when it was said that a broker id is to lead nothing; 0 if that is not
+// known.
+func (i *Image) DrainedSince(id karst.BrokerID) karst.Timestamp {
+	since, _ := i.drained.Get(id)
+	return since
+}
 
 // DrainedBrokers yields the ids of the brokers that are to lead nothing, in order.
-func (i *Image) DrainedBrokers() iter.Seq[karst.BrokerID] { return i.drained.Scan }
+func (i *Image) DrainedBrokers() iter.Seq[karst.BrokerID] {
+	return func(yield func(karst.BrokerID) bool) {
+		i.drained.Scan(func(id karst.BrokerID, _ karst.Timestamp) bool { return yield(id) })
+	}
+}
 
 // BrokerConfigs are the explicit dynamic configs of a broker, by its id in
 // decimal; "" is the cluster-wide default. Do not change the map.

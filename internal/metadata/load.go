@@ -124,6 +124,9 @@ func (r *Replica) readSnapshot(ctx context.Context, at Position, size int64) (*I
 	if err != nil {
 		return nil, err
 	}
+	if h.Kind == object.Snapshot && h.Cluster == r.cluster && h.Version > snapshotVersion {
+		return nil, newer(fmt.Sprintf("%s has version %d", name, h.Version))
+	}
 	if h.Kind != object.Snapshot || h.Version != snapshotVersion || h.Cluster != r.cluster {
 		return nil, &karst.CorruptError{Object: name, Reason: "not a snapshot of this cluster in a version this Karst knows"}
 	}

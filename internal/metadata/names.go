@@ -74,7 +74,7 @@ func decodeCluster(h object.Header, payload []byte, err error) (Cluster, error) 
 		return Cluster{}, &karst.CorruptError{Object: clusterName, Reason: "not a cluster object of a version this Karst knows"}
 	}
 	if info.Format == 0 || info.Format > bucketFormat {
-		return Cluster{}, fmt.Errorf("open cluster: the bucket has format %d, this version of Karst reads up to %d", info.Format, bucketFormat)
+		return Cluster{}, fmt.Errorf("open cluster: the bucket has format %d, and this Karst reads up to %d: run a newer Karst", info.Format, bucketFormat)
 	}
 	return Cluster{ID: h.Cluster, Secret: h.Nonce}, nil
 }

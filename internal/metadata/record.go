@@ -47,6 +47,7 @@ type Assignment struct {
 type DrainBroker struct {
 	ID      karst.BrokerID
 	Drained bool
+	Since   karst.Timestamp // if drained, for people; 0 is unknown, as below levelSince
 }
 
 // FenceIncarnation makes a live incarnation fenced: from here on no commit of
@@ -117,7 +118,8 @@ type ForgetIncarnation struct{ Incarnation karst.Incarnation }
 // may have had: the partitions they stopped may be placed again.
 type ReleaseHeld struct{ Incarnation karst.Incarnation }
 
-// SetFeature raises a feature's level.
+// SetFeature raises a feature's level. That of LevelFeature is one that every live
+// broker reads.
 type SetFeature struct {
 	Name  string
 	Level int32

@@ -131,7 +131,8 @@ func (r *Replica) take(ctx context.Context) error {
 func (r *Replica) release() { r.turn <- struct{}{} }
 
 // CatchUp reads the log to its tail. A log that cannot be read on is an error
-// that stays: the object is damaged, or the chain is broken.
+// that stays: the object is damaged, the chain is broken, or, with
+// UnsupportedVersion, it is of a newer program.
 func (r *Replica) CatchUp(ctx context.Context) error {
 	if err := r.take(ctx); err != nil {
 		return err
@@ -254,7 +255,7 @@ func (r *Replica) enterTerm(k karst.Term, c Claim) {
 // apply decodes and applies the commit at r.next.
 func (r *Replica) apply(name string, h object.Header, payload []byte) error {
 	if h.Version != commitVersion {
-		return fmt.Errorf("metadata log: %s has version %d, which this Karst does not know", name, h.Version)
+		return newer(fmt.Sprintf("metadata log: %s has version %d", name, h.Version))
 	}
 	c, check, err := DecodeCommit(name, payload)
 	if err != nil {
@@ -266,6 +267,9 @@ func (r *Replica) apply(name string, h object.Header, payload []byte) error {
 	img, d, err := Apply(r.Image(), c, check)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
+	}
+	if err := img.admits(LevelMax); err != nil {
+		return err
 	}
 	r.advance(img, d, payload)
 	return nil

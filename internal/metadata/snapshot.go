@@ -70,6 +70,9 @@ func (e *snapshotEncoder) head(i *Image) {
 	p.ClientMetrics = encodeNamed(i.metrics)
 	for id := range i.DrainedBrokers() {
 		p.Drained = append(p.Drained, int32(id))
+		if i.SaysSince() {
+			p.DrainedSince = append(p.DrainedSince, int64(i.DrainedSince(id)))
+		}
 	}
 	e.write(p)
 }
@@ -165,7 +168,8 @@ func (t *partitionPart) message() *pb.SnapshotPart {
 }
 
 // DecodeSnapshot decodes the payload of a Snapshot object. What does not decode
-// is a *karst.CorruptError that names the object.
+// is a *karst.CorruptError that names the object; what is of a level above
+// LevelMax is refused with UnsupportedVersion.
 func DecodeSnapshot(name string, cluster karst.ClusterID, b []byte) (*Image, error) {
 	d := &snapshotDecoder{img: NewImage(cluster), ignored: newChanges()}
 	for at := 0; at < len(b); {
@@ -176,7 +180,7 @@ func DecodeSnapshot(name string, cluster karst.ClusterID, b []byte) (*Image, err
 			err = d.part(b[at : at+int(size)])
 		}
 		if err != nil {
-			return nil, &karst.CorruptError{Object: name, Offset: object.HeaderSize + int64(at), Reason: err.Error()}
+			return nil, undecoded(name, int64(at), err)
 		}
 		at += int(size)
 	}
@@ -221,6 +225,12 @@ func (d *snapshotDecoder) first(p *pb.SnapshotPart) error {
 	d.img.check = h.Check
 	d.img.nextIncarnation, d.img.nextProducer = karst.Incarnation(h.NextIncarnation), karst.ProducerID(h.NextProducer)
 	maps.Copy(d.img.features, h.Features)
+	if err := d.img.admits(LevelMax); err != nil {
+		return err
+	}
+	if len(p.DrainedSince) != 0 && len(p.DrainedSince) != len(p.Drained) {
+		return errTable
+	}
 	for _, m := range p.Brokers {
 		b, err := decodeBroker(m)
 		if err != nil {
@@ -243,8 +253,12 @@ func (d *snapshotDecoder) first(p *pb.SnapshotPart) error {
 	for _, m := range p.ClientMetrics {
 		d.img.metrics.Set(m.GetName(), m.GetConfigs())
 	}
-	for _, id := range p.Drained {
-		d.img.drained.Insert(karst.BrokerID(id))
+	for n, id := range p.Drained {
+		var since karst.Timestamp
+		if len(p.DrainedSince) > 0 {
+			since = karst.Timestamp(p.DrainedSince[n])
+		}
+		d.img.drained.Set(karst.BrokerID(id), since)
 	}
 	return nil
 }

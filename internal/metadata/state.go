@@ -158,7 +158,7 @@ type Registration struct {
 	Listeners []Endpoint
 	Peer      string // HOST:PORT where it answers other brokers; "" nowhere
 	WALURL    string // "" when the WAL shares the data store
-	Supports  int32  // highest level of metadata.version it reads
+	Supports  int32  // highest level of LevelFeature it reads; 0 is 1
 }
 
 // ProcessID tells processes apart, which may register many incarnations.

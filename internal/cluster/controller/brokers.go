@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"math"
 
 	"github.com/karst-io/karst"
 	"github.com/karst-io/karst/internal/metadata"
@@ -127,6 +128,34 @@ func (c *Controller) SetFeature(ctx context.Context, name string, level int32) e
 	return c.propose(ctx, func(*metadata.Image) ([]metadata.Record, error) {
 		return []metadata.Record{&metadata.SetFeature{Name: name, Level: level}}, nil
 	})
+}
+
+// Upgrade raises the level of what may be written; 0: as high as all live brokers
+// read. It says what it was and is. Programs that do not read it are refused from
+// then on, for good.
+func (c *Controller) Upgrade(ctx context.Context, level int32) (before, after int32, err error) {
+	var was, is int32 // not the results: the proposal may outlive this call
+	err = c.propose(ctx, func(img *metadata.Image) ([]metadata.Record, error) {
+		was, is = img.Level(), level
+		least := int32(math.MaxInt32)
+		for b := range img.LiveBrokers() {
+			least = min(least, b.Level())
+		}
+		if level == 0 {
+			is = min(metadata.LevelMax, least)
+		}
+		switch {
+		case is > metadata.LevelMax && is <= least: // we are not among them right now
+			return nil, karst.FeatureUpdateFailed.Errorf("the controller reads up to level %d, not %d: run a newer Karst everywhere first", metadata.LevelMax, is)
+		case is == was:
+			return nil, nil
+		}
+		return []metadata.Record{&metadata.SetFeature{Name: metadata.LevelFeature, Level: is}}, nil
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	return was, is, nil
 }
 
 // AllocateProducerIDs hands out a block of producer ids never handed out before.

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"time"
 
 	"github.com/karst-io/karst"
 	"github.com/karst-io/karst/internal/metadata"
@@ -86,6 +87,7 @@ func (c *Controller) Place(ctx context.Context, gone func(inc karst.Incarnation)
 
 // Drain says whether a broker is to lead nothing, until it is said again.
 func (c *Controller) Drain(ctx context.Context, id karst.BrokerID, drained bool) error {
+	now := karst.Timestamp(time.Now().UnixMilli())
 	return c.propose(ctx, func(img *metadata.Image) ([]metadata.Record, error) {
 		if img.Drained(id) == drained {
 			return nil, nil
@@ -97,6 +99,10 @@ func (c *Controller) Drain(ctx context.Context, id karst.BrokerID, drained bool)
 		if drained && !known {
 			return nil, karst.BrokerNotRegistered.Errorf("broker %d is not registered", id)
 		}
-		return []metadata.Record{&metadata.DrainBroker{ID: id, Drained: drained}}, nil
+		r := &metadata.DrainBroker{ID: id, Drained: drained}
+		if drained && img.SaysSince() {
+			r.Since = now
+		}
+		return []metadata.Record{r}, nil
 	})
 }

@@ -571,7 +571,7 @@ type RegisterBroker struct {
 	Process       []byte                 `protobuf:"bytes,7,opt,name=process,proto3" json:"process,omitempty"`     // 16 random bytes of the process
 	Peer          string                 `protobuf:"bytes,8,opt,name=peer,proto3" json:"peer,omitempty"`           // where it answers other brokers, HOST:PORT
 	Listeners     []*Listener            `protobuf:"bytes,9,rep,name=listeners,proto3" json:"listeners,omitempty"` // those with a name; host and port are the first one's
-	Supports      int32                  `protobuf:"varint,10,opt,name=supports,proto3" json:"supports,omitempty"` // the highest level of metadata.version it reads
+	Supports      int32                  `protobuf:"varint,10,opt,name=supports,proto3" json:"supports,omitempty"` // the highest level of karst.version it reads
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -862,6 +862,7 @@ type DrainBroker struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            int32                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	Drained       bool                   `protobuf:"varint,2,opt,name=drained,proto3" json:"drained,omitempty"`
+	Since         int64                  `protobuf:"varint,3,opt,name=since,proto3" json:"since,omitempty"` // milliseconds of the Unix epoch, from level 2 on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -908,6 +909,13 @@ func (x *DrainBroker) GetDrained() bool {
 		return x.Drained
 	}
 	return false
+}
+
+func (x *DrainBroker) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
 }
 
 type CreateTopic struct {
@@ -1874,6 +1882,7 @@ type SnapshotPart struct {
 	GroupConfigs  []*BrokerConfigs       `protobuf:"bytes,10,rep,name=group_configs,json=groupConfigs,proto3" json:"group_configs,omitempty"`
 	ClientMetrics []*BrokerConfigs       `protobuf:"bytes,11,rep,name=client_metrics,json=clientMetrics,proto3" json:"client_metrics,omitempty"`
 	Drained       []int32                `protobuf:"varint,12,rep,packed,name=drained,proto3" json:"drained,omitempty"`
+	DrainedSince  []int64                `protobuf:"varint,13,rep,packed,name=drained_since,json=drainedSince,proto3" json:"drained_since,omitempty"` // one entry each, from level 2 on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1988,6 +1997,13 @@ func (x *SnapshotPart) GetClientMetrics() []*BrokerConfigs {
 func (x *SnapshotPart) GetDrained() []int32 {
 	if x != nil {
 		return x.Drained
+	}
+	return nil
+}
+
+func (x *SnapshotPart) GetDrainedSince() []int64 {
+	if x != nil {
+		return x.DrainedSince
 	}
 	return nil
 }
@@ -2601,10 +2617,11 @@ const file_metadata_proto_rawDesc = "" +
 	"\x05topic\x18\x01 \x01(\rR\x05topic\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12\x1a\n" +
 	"\breplicas\x18\x03 \x03(\x05R\breplicas\x12\x1a\n" +
-	"\bprevious\x18\x04 \x03(\x05R\bprevious\"7\n" +
+	"\bprevious\x18\x04 \x03(\x05R\bprevious\"M\n" +
 	"\vDrainBroker\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x18\n" +
-	"\adrained\x18\x02 \x01(\bR\adrained\"\xc0\x02\n" +
+	"\adrained\x18\x02 \x01(\bR\adrained\x12\x14\n" +
+	"\x05since\x18\x03 \x01(\x03R\x05since\"\xc0\x02\n" +
 	"\vCreateTopic\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
@@ -2704,7 +2721,7 @@ const file_metadata_proto_rawDesc = "" +
 	"\x05state\x18\a \x01(\v2\x1b.karst.metadata.v1.StateRefR\x05state\x12\x1b\n" +
 	"\tlog_start\x18\b \x01(\x03R\blogStart\x12\x1d\n" +
 	"\n" +
-	"new_leader\x18\t \x01(\x04R\tnewLeader\"\x99\x05\n" +
+	"new_leader\x18\t \x01(\x04R\tnewLeader\"\xbe\x05\n" +
 	"\fSnapshotPart\x123\n" +
 	"\x04head\x18\x01 \x01(\v2\x1f.karst.metadata.v1.SnapshotHeadR\x04head\x123\n" +
 	"\abrokers\x18\x02 \x03(\v2\x19.karst.metadata.v1.BrokerR\abrokers\x120\n" +
@@ -2720,7 +2737,8 @@ const file_metadata_proto_rawDesc = "" +
 	"\rgroup_configs\x18\n" +
 	" \x03(\v2 .karst.metadata.v1.BrokerConfigsR\fgroupConfigs\x12G\n" +
 	"\x0eclient_metrics\x18\v \x03(\v2 .karst.metadata.v1.BrokerConfigsR\rclientMetrics\x12\x18\n" +
-	"\adrained\x18\f \x03(\x05R\adrained\"\xe0\x02\n" +
+	"\adrained\x18\f \x03(\x05R\adrained\x12#\n" +
+	"\rdrained_since\x18\r \x03(\x03R\fdrainedSince\"\xe0\x02\n" +
 	"\fSnapshotHead\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x14\n" +
