@@ -135,8 +135,10 @@ func (m *Member) AllocateProducerIDs(ctx context.Context) (first karst.ProducerI
 }
 
 // ForwardRequest has the controller execute a Kafka request; false if that is this
-// broker, or nobody until ctx ends: then it is to be executed here, where it
-// finds out.
+// broker, or nobody until ctx ends, or one of an older build that does not know the
+// request or its version: then it is to be executed here, where it finds out. A
+// client that is told NOT_CONTROLLER looks for another broker, until that is the
+// controller or one that speaks no newer version than it.
 func (m *Member) ForwardRequest(ctx context.Context, key, version int16, client string, body []byte) ([]byte, bool, error) {
 	if m.Active() {
 		return nil, false, nil
@@ -154,7 +156,7 @@ func (m *Member) ForwardRequest(ctx context.Context, key, version int16, client 
 	switch {
 	case err == nil:
 		return answer, true, nil
-	case errors.Is(err, errHere) || errors.Is(err, karst.NotController.Err()):
+	case errors.Is(err, errHere) || errors.Is(err, karst.NotController.Err()) || errors.Is(err, karst.UnsupportedVersion.Err()):
 		return nil, false, nil
 	default:
 		return nil, false, err

@@ -295,8 +295,8 @@ func (m *Member) catchUp(ctx context.Context) error {
 func (m *Member) lost(ctx context.Context, h *holding, held metadata.Held, why error) error {
 	if held.Term > 0 {
 		if err := m.catchUp(ctx); err != nil {
-			if _, ok := errors.AsType[*karst.CorruptError](err); ok {
-				return err
+			if _, ok := errors.AsType[*karst.CorruptError](err); ok || errors.Is(err, karst.UnsupportedVersion.Err()) {
+				return err // it stays so
 			}
 			m.deps.Log.Warn("the controller is lost, and the metadata log cannot be read", "why", why, "err", err)
 			m.pause(ctx, time.Second)

@@ -298,6 +298,12 @@ func (m handler) Drain(ctx context.Context, r *pb.DrainRequest) (*pb.DrainRespon
 	return &pb.DrainResponse{Error: peer.Refusal(err), Position: m.position()}, nil
 }
 
+// Upgrade implements peerpbconnect.PeerHandler.
+func (m handler) Upgrade(ctx context.Context, r *pb.UpgradeRequest) (*pb.UpgradeResponse, error) {
+	before, after, err := m.deps.Controller.Upgrade(ctx, r.Level)
+	return &pb.UpgradeResponse{Error: peer.Refusal(err), Position: m.position(), Before: before, After: after}, nil
+}
+
 // Explain implements peerpbconnect.PeerHandler.
 func (m handler) Explain(_ context.Context, r *pb.ExplainRequest) (*pb.ExplainResponse, error) {
 	d := m.director.Load()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"connectrpc.com/connect"
+
 	"github.com/karst-io/karst"
 	pb "github.com/karst-io/karst/internal/cluster/peer/peerpb"
 )
@@ -33,9 +35,9 @@ func Err(e *pb.Error) error {
 	return karst.Unknown.Errorf("%s", e.Message)
 }
 
-// Outcome is the error of a call: what the other broker refused with, or that
-// it was not reached. Whether the request happened is not known then, unless
-// nobody listened.
+// Outcome is the error of a call: what the other broker refused with, that it is
+// an older one that does not know the call, or that it was not reached. Whether the
+// request happened is not known then, unless nobody listened.
 func Outcome(ctx context.Context, err error, refusal *pb.Error) error {
 	switch {
 	case err == nil:
@@ -44,6 +46,8 @@ func Outcome(ctx context.Context, err error, refusal *pb.Error) error {
 		return context.Cause(ctx)
 	case Refused(err) || Stranger(err):
 		return karst.NotController.Errorf("the controller is not reached: %v", err)
+	case connect.CodeOf(err) == connect.CodeUnimplemented:
+		return karst.UnsupportedVersion.Errorf("the controller runs an older Karst, which cannot do that: run a newer Karst there (%v)", err)
 	default:
 		return karst.TimedOut.Errorf("the controller was asked, and its answer did not come: %v", err)
 	}

@@ -1622,6 +1622,118 @@ func (x *ExplainResponse) GetLines() []string {
 	return nil
 }
 
+type UpgradeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Level         int32                  `protobuf:"varint,1,opt,name=level,proto3" json:"level,omitempty"` // 0: as high as all live brokers read
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpgradeRequest) Reset() {
+	*x = UpgradeRequest{}
+	mi := &file_peer_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpgradeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpgradeRequest) ProtoMessage() {}
+
+func (x *UpgradeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpgradeRequest.ProtoReflect.Descriptor instead.
+func (*UpgradeRequest) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *UpgradeRequest) GetLevel() int32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+type UpgradeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Error         *Error                 `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`
+	Position      *Position              `protobuf:"bytes,2,opt,name=position,proto3" json:"position,omitempty"`
+	Before        int32                  `protobuf:"varint,3,opt,name=before,proto3" json:"before,omitempty"`
+	After         int32                  `protobuf:"varint,4,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpgradeResponse) Reset() {
+	*x = UpgradeResponse{}
+	mi := &file_peer_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpgradeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpgradeResponse) ProtoMessage() {}
+
+func (x *UpgradeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpgradeResponse.ProtoReflect.Descriptor instead.
+func (*UpgradeResponse) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *UpgradeResponse) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *UpgradeResponse) GetPosition() *Position {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+func (x *UpgradeResponse) GetBefore() int32 {
+	if x != nil {
+		return x.Before
+	}
+	return 0
+}
+
+func (x *UpgradeResponse) GetAfter() int32 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
 var File_peer_proto protoreflect.FileDescriptor
 
 const file_peer_proto_rawDesc = "" +
@@ -1744,7 +1856,14 @@ const file_peer_proto_rawDesc = "" +
 	"\adrained\x18\x01 \x03(\x05R\adrained\"S\n" +
 	"\x0fExplainResponse\x12*\n" +
 	"\x05error\x18\x01 \x01(\v2\x14.karst.peer.v1.ErrorR\x05error\x12\x14\n" +
-	"\x05lines\x18\x02 \x03(\tR\x05lines2\xfc\x05\n" +
+	"\x05lines\x18\x02 \x03(\tR\x05lines\"&\n" +
+	"\x0eUpgradeRequest\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\x05R\x05level\"\xa0\x01\n" +
+	"\x0fUpgradeResponse\x12*\n" +
+	"\x05error\x18\x01 \x01(\v2\x14.karst.peer.v1.ErrorR\x05error\x123\n" +
+	"\bposition\x18\x02 \x01(\v2\x17.karst.peer.v1.PositionR\bposition\x12\x16\n" +
+	"\x06before\x18\x03 \x01(\x05R\x06before\x12\x14\n" +
+	"\x05after\x18\x04 \x01(\x05R\x05after2\xc6\x06\n" +
 	"\x04Peer\x12?\n" +
 	"\x04Ping\x12\x1a.karst.peer.v1.PingRequest\x1a\x1b.karst.peer.v1.PingResponse\x12K\n" +
 	"\bRegister\x12\x1e.karst.peer.v1.RegisterRequest\x1a\x1f.karst.peer.v1.RegisterResponse\x12?\n" +
@@ -1755,7 +1874,8 @@ const file_peer_proto_rawDesc = "" +
 	"\x13AllocateProducerIds\x12).karst.peer.v1.AllocateProducerIdsRequest\x1a*.karst.peer.v1.AllocateProducerIdsResponse\x12H\n" +
 	"\aForward\x12\x1d.karst.peer.v1.ForwardRequest\x1a\x1e.karst.peer.v1.ForwardResponse\x12B\n" +
 	"\x05Drain\x12\x1b.karst.peer.v1.DrainRequest\x1a\x1c.karst.peer.v1.DrainResponse\x12H\n" +
-	"\aExplain\x12\x1d.karst.peer.v1.ExplainRequest\x1a\x1e.karst.peer.v1.ExplainResponseB8Z6github.com/karst-io/karst/internal/cluster/peer/peerpbb\x06proto3"
+	"\aExplain\x12\x1d.karst.peer.v1.ExplainRequest\x1a\x1e.karst.peer.v1.ExplainResponse\x12H\n" +
+	"\aUpgrade\x12\x1d.karst.peer.v1.UpgradeRequest\x1a\x1e.karst.peer.v1.UpgradeResponseB8Z6github.com/karst-io/karst/internal/cluster/peer/peerpbb\x06proto3"
 
 var (
 	file_peer_proto_rawDescOnce sync.Once
@@ -1769,7 +1889,7 @@ func file_peer_proto_rawDescGZIP() []byte {
 	return file_peer_proto_rawDescData
 }
 
-var file_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_peer_proto_goTypes = []any{
 	(*Error)(nil),                       // 0: karst.peer.v1.Error
 	(*Position)(nil),                    // 1: karst.peer.v1.Position
@@ -1797,7 +1917,9 @@ var file_peer_proto_goTypes = []any{
 	(*DrainResponse)(nil),               // 23: karst.peer.v1.DrainResponse
 	(*ExplainRequest)(nil),              // 24: karst.peer.v1.ExplainRequest
 	(*ExplainResponse)(nil),             // 25: karst.peer.v1.ExplainResponse
-	nil,                                 // 26: karst.peer.v1.CreateTopicRequest.ConfigsEntry
+	(*UpgradeRequest)(nil),              // 26: karst.peer.v1.UpgradeRequest
+	(*UpgradeResponse)(nil),             // 27: karst.peer.v1.UpgradeResponse
+	nil,                                 // 28: karst.peer.v1.CreateTopicRequest.ConfigsEntry
 }
 var file_peer_proto_depIdxs = []int32{
 	1,  // 0: karst.peer.v1.PingResponse.position:type_name -> karst.peer.v1.Position
@@ -1813,7 +1935,7 @@ var file_peer_proto_depIdxs = []int32{
 	0,  // 10: karst.peer.v1.LeaveResponse.error:type_name -> karst.peer.v1.Error
 	0,  // 11: karst.peer.v1.CommitResponse.error:type_name -> karst.peer.v1.Error
 	1,  // 12: karst.peer.v1.CommitResponse.position:type_name -> karst.peer.v1.Position
-	26, // 13: karst.peer.v1.CreateTopicRequest.configs:type_name -> karst.peer.v1.CreateTopicRequest.ConfigsEntry
+	28, // 13: karst.peer.v1.CreateTopicRequest.configs:type_name -> karst.peer.v1.CreateTopicRequest.ConfigsEntry
 	0,  // 14: karst.peer.v1.CreateTopicResponse.error:type_name -> karst.peer.v1.Error
 	1,  // 15: karst.peer.v1.CreateTopicResponse.position:type_name -> karst.peer.v1.Position
 	0,  // 16: karst.peer.v1.AllocateProducerIdsResponse.error:type_name -> karst.peer.v1.Error
@@ -1822,31 +1944,35 @@ var file_peer_proto_depIdxs = []int32{
 	0,  // 19: karst.peer.v1.DrainResponse.error:type_name -> karst.peer.v1.Error
 	1,  // 20: karst.peer.v1.DrainResponse.position:type_name -> karst.peer.v1.Position
 	0,  // 21: karst.peer.v1.ExplainResponse.error:type_name -> karst.peer.v1.Error
-	2,  // 22: karst.peer.v1.Peer.Ping:input_type -> karst.peer.v1.PingRequest
-	4,  // 23: karst.peer.v1.Peer.Register:input_type -> karst.peer.v1.RegisterRequest
-	6,  // 24: karst.peer.v1.Peer.Poll:input_type -> karst.peer.v1.PollRequest
-	12, // 25: karst.peer.v1.Peer.Leave:input_type -> karst.peer.v1.LeaveRequest
-	14, // 26: karst.peer.v1.Peer.Commit:input_type -> karst.peer.v1.CommitRequest
-	16, // 27: karst.peer.v1.Peer.CreateTopic:input_type -> karst.peer.v1.CreateTopicRequest
-	18, // 28: karst.peer.v1.Peer.AllocateProducerIds:input_type -> karst.peer.v1.AllocateProducerIdsRequest
-	20, // 29: karst.peer.v1.Peer.Forward:input_type -> karst.peer.v1.ForwardRequest
-	22, // 30: karst.peer.v1.Peer.Drain:input_type -> karst.peer.v1.DrainRequest
-	24, // 31: karst.peer.v1.Peer.Explain:input_type -> karst.peer.v1.ExplainRequest
-	3,  // 32: karst.peer.v1.Peer.Ping:output_type -> karst.peer.v1.PingResponse
-	5,  // 33: karst.peer.v1.Peer.Register:output_type -> karst.peer.v1.RegisterResponse
-	8,  // 34: karst.peer.v1.Peer.Poll:output_type -> karst.peer.v1.PollResponse
-	13, // 35: karst.peer.v1.Peer.Leave:output_type -> karst.peer.v1.LeaveResponse
-	15, // 36: karst.peer.v1.Peer.Commit:output_type -> karst.peer.v1.CommitResponse
-	17, // 37: karst.peer.v1.Peer.CreateTopic:output_type -> karst.peer.v1.CreateTopicResponse
-	19, // 38: karst.peer.v1.Peer.AllocateProducerIds:output_type -> karst.peer.v1.AllocateProducerIdsResponse
-	21, // 39: karst.peer.v1.Peer.Forward:output_type -> karst.peer.v1.ForwardResponse
-	23, // 40: karst.peer.v1.Peer.Drain:output_type -> karst.peer.v1.DrainResponse
-	25, // 41: karst.peer.v1.Peer.Explain:output_type -> karst.peer.v1.ExplainResponse
-	32, // [32:42] is the sub-list for method output_type
-	22, // [22:32] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	0,  // 22: karst.peer.v1.UpgradeResponse.error:type_name -> karst.peer.v1.Error
+	1,  // 23: karst.peer.v1.UpgradeResponse.position:type_name -> karst.peer.v1.Position
+	2,  // 24: karst.peer.v1.Peer.Ping:input_type -> karst.peer.v1.PingRequest
+	4,  // 25: karst.peer.v1.Peer.Register:input_type -> karst.peer.v1.RegisterRequest
+	6,  // 26: karst.peer.v1.Peer.Poll:input_type -> karst.peer.v1.PollRequest
+	12, // 27: karst.peer.v1.Peer.Leave:input_type -> karst.peer.v1.LeaveRequest
+	14, // 28: karst.peer.v1.Peer.Commit:input_type -> karst.peer.v1.CommitRequest
+	16, // 29: karst.peer.v1.Peer.CreateTopic:input_type -> karst.peer.v1.CreateTopicRequest
+	18, // 30: karst.peer.v1.Peer.AllocateProducerIds:input_type -> karst.peer.v1.AllocateProducerIdsRequest
+	20, // 31: karst.peer.v1.Peer.Forward:input_type -> karst.peer.v1.ForwardRequest
+	22, // 32: karst.peer.v1.Peer.Drain:input_type -> karst.peer.v1.DrainRequest
+	24, // 33: karst.peer.v1.Peer.Explain:input_type -> karst.peer.v1.ExplainRequest
+	26, // 34: karst.peer.v1.Peer.Upgrade:input_type -> karst.peer.v1.UpgradeRequest
+	3,  // 35: karst.peer.v1.Peer.Ping:output_type -> karst.peer.v1.PingResponse
+	5,  // 36: karst.peer.v1.Peer.Register:output_type -> karst.peer.v1.RegisterResponse
+	8,  // 37: karst.peer.v1.Peer.Poll:output_type -> karst.peer.v1.PollResponse
+	13, // 38: karst.peer.v1.Peer.Leave:output_type -> karst.peer.v1.LeaveResponse
+	15, // 39: karst.peer.v1.Peer.Commit:output_type -> karst.peer.v1.CommitResponse
+	17, // 40: karst.peer.v1.Peer.CreateTopic:output_type -> karst.peer.v1.CreateTopicResponse
+	19, // 41: karst.peer.v1.Peer.AllocateProducerIds:output_type -> karst.peer.v1.AllocateProducerIdsResponse
+	21, // 42: karst.peer.v1.Peer.Forward:output_type -> karst.peer.v1.ForwardResponse
+	23, // 43: karst.peer.v1.Peer.Drain:output_type -> karst.peer.v1.DrainResponse
+	25, // 44: karst.peer.v1.Peer.Explain:output_type -> karst.peer.v1.ExplainResponse
+	27, // 45: karst.peer.v1.Peer.Upgrade:output_type -> karst.peer.v1.UpgradeResponse
+	35, // [35:46] is the sub-list for method output_type
+	24, // [24:35] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_peer_proto_init() }
@@ -1860,7 +1986,7 @@ func file_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_peer_proto_rawDesc), len(file_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   27,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

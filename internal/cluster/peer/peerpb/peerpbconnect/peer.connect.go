@@ -56,6 +56,8 @@ const (
 	PeerDrainProcedure = "/karst.peer.v1.Peer/Drain"
 	// PeerExplainProcedure is the fully-qualified name of the Peer's Explain RPC.
 	PeerExplainProcedure = "/karst.peer.v1.Peer/Explain"
+	// PeerUpgradeProcedure is the fully-qualified name of the Peer's Upgrade RPC.
+	PeerUpgradeProcedure = "/karst.peer.v1.Peer/Upgrade"
 )
 
 // PeerClient is a client for the karst.peer.v1.Peer service.
@@ -83,6 +85,8 @@ type PeerClient interface {
 	Drain(context.Context, *peerpb.DrainRequest) (*peerpb.DrainResponse, error)
 	// Explain says what the balancer would do, and why.
 	Explain(context.Context, *peerpb.ExplainRequest) (*peerpb.ExplainResponse, error)
+	// Upgrade raises the level of what may be written.
+	Upgrade(context.Context, *peerpb.UpgradeRequest) (*peerpb.UpgradeResponse, error)
 }
 
 // NewPeerClient constructs a client for the karst.peer.v1.Peer service. By default, it uses the
@@ -156,6 +160,12 @@ func NewPeerClient(httpClient connect.HTTPClient, baseURL string, opts ...connec
 			connect.WithSchema(peerMethods.ByName("Explain")),
 			connect.WithClientOptions(opts...),
 		),
+		upgrade: connect.NewClient[peerpb.UpgradeRequest, peerpb.UpgradeResponse](
+			httpClient,
+			baseURL+PeerUpgradeProcedure,
+			connect.WithSchema(peerMethods.ByName("Upgrade")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -171,6 +181,7 @@ type peerClient struct {
 	forward             *connect.Client[peerpb.ForwardRequest, peerpb.ForwardResponse]
 	drain               *connect.Client[peerpb.DrainRequest, peerpb.DrainResponse]
 	explain             *connect.Client[peerpb.ExplainRequest, peerpb.ExplainResponse]
+	upgrade             *connect.Client[peerpb.UpgradeRequest, peerpb.UpgradeResponse]
 }
 
 // Ping calls karst.peer.v1.Peer.Ping.
@@ -263,6 +274,15 @@ func (c *peerClient) Explain(ctx context.Context, req *peerpb.ExplainRequest) (*
 	return nil, err
 }
 
+// Upgrade calls karst.peer.v1.Peer.Upgrade.
+func (c *peerClient) Upgrade(ctx context.Context, req *peerpb.UpgradeRequest) (*peerpb.UpgradeResponse, error) {
+	response, err := c.upgrade.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // PeerHandler is an implementation of the karst.peer.v1.Peer service.
 type PeerHandler interface {
 	// Ping says who answers, and whom it takes for the controller.
@@ -288,6 +308,8 @@ type PeerHandler interface {
 	Drain(context.Context, *peerpb.DrainRequest) (*peerpb.DrainResponse, error)
 	// Explain says what the balancer would do, and why.
 	Explain(context.Context, *peerpb.ExplainRequest) (*peerpb.ExplainResponse, error)
+	// Upgrade raises the level of what may be written.
+	Upgrade(context.Context, *peerpb.UpgradeRequest) (*peerpb.UpgradeResponse, error)
 }
 
 // NewPeerHandler builds an HTTP handler from the service implementation. It returns the path on
@@ -357,6 +379,12 @@ func NewPeerHandler(svc PeerHandler, opts ...connect.HandlerOption) (string, htt
 		connect.WithSchema(peerMethods.ByName("Explain")),
 		connect.WithHandlerOptions(opts...),
 	)
+	peerUpgradeHandler := connect.NewUnaryHandlerSimple(
+		PeerUpgradeProcedure,
+		svc.Upgrade,
+		connect.WithSchema(peerMethods.ByName("Upgrade")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/karst.peer.v1.Peer/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case PeerPingProcedure:
@@ -379,6 +407,8 @@ func NewPeerHandler(svc PeerHandler, opts ...connect.HandlerOption) (string, htt
 			peerDrainHandler.ServeHTTP(w, r)
 		case PeerExplainProcedure:
 			peerExplainHandler.ServeHTTP(w, r)
+		case PeerUpgradeProcedure:
+			peerUpgradeHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -426,4 +456,8 @@ func (UnimplementedPeerHandler) Drain(context.Context, *peerpb.DrainRequest) (*p
 
 func (UnimplementedPeerHandler) Explain(context.Context, *peerpb.ExplainRequest) (*peerpb.ExplainResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("karst.peer.v1.Peer.Explain is not implemented"))
+}
+
+func (UnimplementedPeerHandler) Upgrade(context.Context, *peerpb.UpgradeRequest) (*peerpb.UpgradeResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("karst.peer.v1.Peer.Upgrade is not implemented"))
 }
