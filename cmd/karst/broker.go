@@ -21,7 +21,7 @@ import (
 // brokerCommand is about the brokers of a cluster, which is found in its bucket.
 func brokerCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "broker", Short: "List, drain and balance the brokers of a cluster", Args: cobra.NoArgs,
+		Use: "broker", Short: "List, drain, balance and upgrade the brokers of a cluster", Args: cobra.NoArgs,
 	}
 	wait := time.Minute
 	cmd.PersistentFlags().DurationVar(&wait, "timeout", wait, "`DURATION`  How long to wait.")
@@ -55,7 +55,7 @@ func brokerCommand() *cobra.Command {
 	cmd.AddCommand(&cobra.Command{
 		Use: "list", Short: "List the brokers", Args: cobra.NoArgs,
 		RunE: with(func(ctx context.Context, c *cluster.Cluster, cmd *cobra.Command, _ []string) error {
-			return printLines(cmd, c.Brokers(ctx))
+			return printLines(cmd, append(c.Brokers(ctx), c.Level()))
 		}),
 	}, &cobra.Command{
 		Use: "balance", Short: "Say what the balancer would move now, and why: it moves by itself", Args: cobra.NoArgs,
@@ -63,7 +63,7 @@ func brokerCommand() *cobra.Command {
 			lines, err := c.Explain(ctx)
 			return errors.Join(err, printLines(cmd, lines))
 		}),
-	}, drainCommand(with), &cobra.Command{
+	}, drainCommand(with), upgradeCommand(with), &cobra.Command{
 		Use: "undrain ID", Short: "Let a broker lead partitions again", Args: cobra.ExactArgs(1),
 		RunE: with(func(ctx context.Context, c *cluster.Cluster, _ *cobra.Command, args []string) error {
 			id, err := parseBroker(args[0])
@@ -76,7 +76,10 @@ func brokerCommand() *cobra.Command {
 	return cmd
 }
 
-func drainCommand(with func(func(context.Context, *cluster.Cluster, *cobra.Command, []string) error) func(*cobra.Command, []string) error) *cobra.Command {
+// withCluster makes a command of what is to be done with a cluster.
+type withCluster func(func(context.Context, *cluster.Cluster, *cobra.Command, []string) error) func(*cobra.Command, []string) error
+
+func drainCommand(with withCluster) *cobra.Command {
 	var dry bool
 	cmd := &cobra.Command{
 		Use: "drain ID", Short: "Give everything that a broker leads to others, until undrain; returns when it leads nothing", Args: cobra.ExactArgs(1),
@@ -93,6 +96,22 @@ func drainCommand(with func(func(context.Context, *cluster.Cluster, *cobra.Comma
 		}),
 	}
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "Say what would be moved, and why, and move nothing.")
+	return cmd
+}
+
+func upgradeCommand(with withCluster) *cobra.Command {
+	var level int32
+	cmd := &cobra.Command{
+		Use: "upgrade", Short: "Let the brokers write what older programs do not read: there is no way back", Args: cobra.NoArgs,
+		RunE: with(func(ctx context.Context, c *cluster.Cluster, cmd *cobra.Command, _ []string) error {
+			before, after, err := c.Upgrade(ctx, level)
+			if err != nil {
+				return err
+			}
+			return printLines(cmd, []string{fmt.Sprintf("level %d, before: %d", after, before)})
+		}),
+	}
+	cmd.Flags().Int32Var(&level, "level", 0, "`N`  The level to raise to; by default as high as all live brokers read.")
 	return cmd
 }
 

@@ -3,10 +3,13 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/karst-io/karst"
@@ -132,6 +135,58 @@ func (c *Cluster) Explain(ctx context.Context, drained ...karst.BrokerID) (lines
 	return lines, err
 }
 
+// Upgrade raises the level of what may be written; 0: as high as all live brokers
+// read. It says what it was and is.
+func (c *Cluster) Upgrade(ctx context.Context, level int32) (before, after int32, err error) {
+	err = c.ask(ctx, func(at peerpbconnect.PeerClient) (*pb.Error, error) {
+		resp, err := at.Upgrade(ctx, &pb.UpgradeRequest{Level: level})
+		before, after = resp.GetBefore(), resp.GetAfter()
+		return resp.GetError(), err
+	})
+	return before, after, err
+}
+
+// versionMax bounds the wait for brokers to say which program they are.
+const versionMax = time.Second
+
+// versions are the programs of the live brokers that answer.
+func (c *Cluster) versions(ctx context.Context) map[karst.BrokerID]string {
+	ctx, cancel := context.WithTimeout(ctx, versionMax)
+	defer cancel()
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	all := map[karst.BrokerID]string{}
+	for b := range c.Image().LiveBrokers() {
+		if b.Peer == "" {
+			continue
+		}
+		wg.Go(func() {
+			r, err := c.peers.At(b.Peer).Ping(ctx, &pb.PingRequest{})
+			if err != nil || string(r.Process) != string(b.Process[:]) {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			all[b.ID] = r.Version
+		})
+	}
+	wg.Wait()
+	return all
+}
+
+// Level says in a line at which level the cluster is.
+func (c *Cluster) Level() string {
+	img := c.Image()
+	most, live := int32(math.MaxInt32), false
+	for b := range img.LiveBrokers() {
+		most, live = min(most, b.Level()), true
+	}
+	if live && most > img.Level() {
+		return fmt.Sprintf("level %d; all live brokers read level %d, to which karst broker upgrade raises it", img.Level(), most)
+	}
+	return fmt.Sprintf("level %d", img.Level())
+}
+
 // Brokers says in lines which brokers there are.
 func (c *Cluster) Brokers(ctx context.Context) []string {
 	img := c.Image()
@@ -145,18 +200,22 @@ func (c *Cluster) Brokers(ctx context.Context) []string {
 		newest[b.ID] = b
 	}
 	slices.Sort(ids)
+	versions := c.versions(ctx)
 	lines := make([]string, 0, len(ids))
 	for _, id := range ids {
 		b := newest[id]
 		state := map[metadata.Phase]string{metadata.Live: "live", metadata.Fenced: "fenced", metadata.Adopted: "gone"}[b.Phase]
 		if img.Drained(id) {
 			state += ", drained"
+			if since := img.DrainedSince(id); since != 0 {
+				state += " since " + time.UnixMilli(int64(since)).UTC().Format(time.RFC3339)
+			}
 		}
 		if b.Phase == metadata.Live && b.Process == held.Process {
 			state += ", controller"
 		}
-		lines = append(lines, fmt.Sprintf("broker %d  %s:%d  peer %s  rack %q  incarnation %d  %d partitions  %s",
-			id, b.Host, b.Port, b.Peer, b.Rack, b.Incarnation, img.LeadCount(b.Incarnation), state))
+		lines = append(lines, fmt.Sprintf("broker %d  %s:%d  peer %s  rack %q  incarnation %d  %d partitions  version %s, reads level %d  %s",
+			id, b.Host, b.Port, b.Peer, b.Rack, b.Incarnation, img.LeadCount(b.Incarnation), cmp.Or(versions[id], "unknown"), b.Level(), state))
 	}
 	return lines
 }
