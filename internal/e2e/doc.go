@@ -17,8 +17,9 @@
 //	KARST_TEST_GROUP_SECONDS  in about which time, 25 by default
 //	KARST_TEST_SOAK       seconds for which Connect, MirrorMaker 2 and Streams work
 //	                      while brokers are killed; all at once, if it is set
-//	KARST_TEST_STORE      s3 runs the tests of clients, tools, Connect, MirrorMaker 2
-//	                      and Streams on S3, not on a folder
+//	KARST_TEST_UPGRADES   how often a cluster is upgraded and rolled back, once by default
+//	KARST_TEST_STORE      s3 runs the tests of clients, tools, Connect, MirrorMaker 2,
+//	                      Streams and upgrades on S3, not on a folder
 //	KARST_TEST_BOOTSTRAP  a broker, not necessarily Karst, for the tests of clients
 //	                      and of Kafka's tools
 //	KARST_TEST_BINARY     a karst to test instead of building one

@@ -30,6 +30,7 @@ var shared struct {
 	sync.Mutex
 	dir       string
 	binary    string
+	next      string
 	java      string // class path
 	ecosystem string // class path
 	python    string
