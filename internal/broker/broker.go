@@ -134,7 +134,7 @@ func (b *Broker) Run(ctx context.Context) (err error) {
 	}
 	defer func() { _ = at.Close() }() // whoever serves closes first
 	b.configs = b.newConfigs(at)
-	if err := b.newMember(); err != nil {
+	if err := b.newMember(); err != nil { //nolint:contextcheck // stores that are opened later outlive what asks for them
 		return err
 	}
 	b.cache = blockcache.New(b.bucket, blockcache.Config{
