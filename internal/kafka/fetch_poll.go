@@ -90,7 +90,7 @@ func (f *poll) Wait(ctx context.Context) (Response, error) {
 		f.abandon()
 		return nil, err
 	}
-	return f.answer(), nil
+	return f.answer(ctx), nil
 }
 
 // abandon gives up what was found: nobody will be told.
@@ -430,8 +430,9 @@ func (f *poll) unread(v *visit) bool {
 }
 
 // answer settles the session and makes the response.
-func (f *poll) answer() *fetchResponse {
+func (f *poll) answer(ctx context.Context) *fetchResponse {
 	slices.SortFunc(f.visits, func(a, b visit) int { return cmp.Compare(a.p.turn, b.p.turn) })
+	until := time.Now().Add(handOverMax)
 	r := &fetchResponse{version: f.q.version, session: f.s.id, answers: make([]fetchAnswer, 0, len(f.visits))}
 	for i := range f.visits {
 		v := &f.visits[i]
@@ -442,7 +443,7 @@ func (f *poll) answer() *fetchResponse {
 			f.s.keep(v.p)
 		}
 		if f.tell(v) {
-			r.answers = append(r.answers, f.answerOf(v, r))
+			r.answers = append(r.answers, f.answerOf(ctx, until, v, r))
 			r.hold(v)
 		} else {
 			v.release()
@@ -473,11 +474,11 @@ func (f *poll) tell(v *visit) bool {
 	return tell
 }
 
-func (f *poll) answerOf(v *visit, r *fetchResponse) fetchAnswer {
+func (f *poll) answerOf(ctx context.Context, until time.Time, v *visit, r *fetchResponse) fetchAnswer {
 	a := fetchAnswer{topic: v.p.topic, index: v.p.index, code: v.code, high: -1, stable: -1, start: -1, preferred: -1}
 	if v.read == nil {
 		if r.version >= 16 && (v.code == kerr.NotLeaderForPartition.Code || v.code == kerr.FencedLeaderEpoch.Code) {
-			if l, ok := f.d.leaderOf(v.where); ok {
+			if l, ok := f.d.nextLeader(ctx, until, v.where, v.p.current); ok {
 				a.leader = &l
 				r.endpoint(l)
 			}

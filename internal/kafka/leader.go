@@ -1,6 +1,9 @@
 package kafka
 
 import (
+	"context"
+	"time"
+
 	"github.com/karst-io/karst"
 	"github.com/karst-io/karst/internal/metadata"
 )
@@ -29,6 +32,39 @@ func (d *records) leaderOf(tp karst.TopicPartition) (leader, bool) {
 	}
 	host, port := b.At(d.listener)
 	return leader{node: b.ID, epoch: p.Epoch, host: host, port: port, rack: b.Rack}, true
+}
+
+const (
+	// handOverMax is how long an answer may wait for the name of the next leader.
+	handOverMax  = 500 * time.Millisecond
+	handOverLook = 2 * time.Millisecond
+)
+
+// nextLeader waits a moment until it is known who leads a partition that a client
+// has to look for elsewhere, in an epoch after the one that the client knows. While
+// a partition is handed over nobody can be named yet; a client that is not pointed
+// to the next leader asks for metadata, perhaps too early, and some do not ask
+// again for seconds.
+func (d *records) nextLeader(ctx context.Context, until time.Time, tp karst.TopicPartition, known karst.Epoch) (leader, bool) {
+	var look *time.Ticker
+	for {
+		l, ok := d.leaderOf(tp)
+		if ok && l.epoch >= known || !time.Now().Before(until) {
+			return l, ok
+		}
+		if _, ok := d.images.Image().Partition(tp); !ok {
+			return leader{}, false
+		}
+		if look == nil {
+			look = time.NewTicker(handOverLook)
+			defer look.Stop()
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return leader{}, false
+		}
+	}
 }
 
 // rackOf is a rack as the protocol has it: null for none.

@@ -50,6 +50,7 @@ type produce struct {
 	failed   bool
 	deadline time.Time
 	waits    []produceWait
+	hints    []produceHint
 }
 
 // produceWait is a partition whose batch is on its way to the store.
@@ -232,7 +233,7 @@ func (p *produce) fail(a *kmsg.ProduceResponseTopicPartition, where karst.TopicP
 		}
 	}
 	if a.ErrorCode == kerr.NotLeaderForPartition.Code && p.resp.Version >= 10 {
-		p.hint(a, where)
+		p.hints = append(p.hints, produceHint{a, where})
 	}
 }
 
@@ -243,9 +244,15 @@ func produceCode(err error) int16 {
 	return Code(err)
 }
 
+// produceHint is an answer that is to name the next leader.
+type produceHint struct {
+	answer *kmsg.ProduceResponseTopicPartition
+	where  karst.TopicPartition
+}
+
 // hint tells the client who leads the partition.
-func (p *produce) hint(a *kmsg.ProduceResponseTopicPartition, where karst.TopicPartition) {
-	l, ok := p.d.leaderOf(where)
+func (p *produce) hint(ctx context.Context, until time.Time, a *kmsg.ProduceResponseTopicPartition, where karst.TopicPartition) {
+	l, ok := p.d.nextLeader(ctx, until, where, 0)
 	if !ok {
 		return
 	}
@@ -297,6 +304,10 @@ func (p *produce) Wait(ctx context.Context) (Response, error) {
 		if err != nil {
 			p.fail(&p.resp.Topics[w.topic].Partitions[w.partition], w.where, err)
 		}
+	}
+	until := time.Now().Add(handOverMax)
+	for _, h := range p.hints {
+		p.hint(ctx, until, h.answer, h.where)
 	}
 	return Message(p.resp), nil
 }

@@ -231,7 +231,7 @@ func TestProduceNotLeader(t *testing.T) {
 	}
 }
 
-// A broker that is handing a partition over points nowhere; once it has, to the
+// A broker that hands a partition over points nowhere until it has, then to the
 // new leader, at the address of the listener that the client came through.
 func TestProduceWhileHandingOver(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *dataWorld) {
@@ -247,6 +247,33 @@ func TestProduceWhileHandingOver(t *testing.T) {
 			t.Errorf("handed over: %+v, %+v", a, r.Brokers)
 		}
 	})
+}
+
+// While a partition is handed over an answer waits until it can name the next
+// leader: a client that is told nothing asks for metadata too early. It does not
+// wait for ever.
+func TestHandOverNamesTheNextLeader(t *testing.T) {
+	ask := map[string]func(w *dataWorld) int32{
+		"produce": func(w *dataWorld) int32 {
+			return w.produce(produceOf(w.t, 12, -1, 0)).Topics[0].Partitions[0].CurrentLeader.LeaderID
+		},
+		"fetch": func(w *dataWorld) int32 { return answers(w.fetch(fetchOf(17, 0)))[0].CurrentLeader.LeaderID },
+	}
+	for name, ask := range ask {
+		inBubble(t, func(t *testing.T, w *dataWorld) {
+			w.log.fail[tpT(0)] = karst.NotLeader.Err()
+			began := time.Now()
+			if id := ask(w); id != -1 || time.Since(began) > time.Second {
+				t.Errorf("%s: points to %d after %v", name, id, time.Since(began))
+			}
+			const takes = 100 * time.Millisecond
+			time.AfterFunc(takes, func() { w.move(0, otherInc) })
+			began = time.Now()
+			if id := ask(w); id != 2 || time.Since(began) > takes+handOverLook {
+				t.Errorf("%s: points to %d after %v", name, id, time.Since(began))
+			}
+		})
+	}
 }
 
 // Whoever asks the wrong broker about a partition is told so.
