@@ -3,10 +3,21 @@ package kafka
 import (
 	"context"
 	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/karst-io/karst"
 	"github.com/karst-io/karst/internal/log/record"
 )
+
+// gapCode is what a batch behind a gap is answered with: it was not appended, and
+// is to be sent again, after what comes before it. OUT_OF_ORDER_SEQUENCE_NUMBER
+// would say so, too, but librdkafka takes a new producer epoch for it and then
+// writes what was in flight to other partitions twice (confluentinc/librdkafka#4953).
+// Apache Kafka gives this answer for all that is in flight, since all of it comes
+// to a broker that does not lead any more.
+var gapCode = kerr.NotLeaderForPartition.Code
 
 // gapsMax bounds what a connection remembers; beyond it, it forgets.
 const gapsMax = 1024
@@ -68,7 +79,7 @@ func (g gaps) check(ctx context.Context, log gapLog, at karst.TopicPartition, i 
 			}
 		}
 		if !closed {
-			return karst.OutOfOrderSequence.Errorf("producer %d is to send sequence %d again before %d", i.Producer, open.first, i.BaseSequence)
+			return kafkaError{gapCode, fmt.Sprintf("producer %d is to send sequence %d again before %d", i.Producer, open.first, i.BaseSequence)}
 		}
 	}
 	delete(g, k)

@@ -39,8 +39,8 @@ func TestNothingIsAppendedBehindAGap(t *testing.T) {
 		refuse(karst.StorageError.Err())
 		want(send(first, 7, 0, 0), kerr.KafkaStorageError.Code, "the first batch of a new producer")
 		refuse(nil)
-		want(send(first, 7, 0, 2), kerr.OutOfOrderSequenceNumber.Code, "the batch behind it")
-		want(send(first, 7, 0, 4), kerr.OutOfOrderSequenceNumber.Code, "the one behind that")
+		want(send(first, 7, 0, 2), gapCode, "the batch behind it")
+		want(send(first, 7, 0, 4), gapCode, "the one behind that")
 		want(send(first, 8, 0, 2), 0, "another producer")
 		want(send(first, -1, -1, -1), 0, "one that is not idempotent")
 		want(send(&Conn{server: w.server, gaps: gaps{}}, 7, 0, 2), 0, "on another connection")
@@ -77,12 +77,12 @@ func TestGapsOfOtherEpochs(t *testing.T) {
 			knows []engine.ProducerState // the log, when it is back
 			want  int16
 		}{
-			{"the same epoch, whatever the log says", false, []engine.ProducerState{{ID: 7, Epoch: 1, LastSequence: 9}}, kerr.OutOfOrderSequenceNumber.Code},
+			{"the same epoch, whatever the log says", false, []engine.ProducerState{{ID: 7, Epoch: 1, LastSequence: 9}}, gapCode},
 			{"it came to the other broker", true, []engine.ProducerState{{ID: 6}, {ID: 7, Epoch: 1, LastSequence: 5}}, 0},
 			{"the producer is at a newer epoch", true, []engine.ProducerState{{ID: 7, Epoch: 2, LastSequence: -1}}, 0},
-			{"the producer is not known", true, nil, kerr.OutOfOrderSequenceNumber.Code},
-			{"only what came before is known", true, []engine.ProducerState{{ID: 7, Epoch: 1, LastSequence: 3}}, kerr.OutOfOrderSequenceNumber.Code},
-			{"of an older epoch", true, []engine.ProducerState{{ID: 7, Epoch: 0, LastSequence: 30}}, kerr.OutOfOrderSequenceNumber.Code},
+			{"the producer is not known", true, nil, gapCode},
+			{"only what came before is known", true, []engine.ProducerState{{ID: 7, Epoch: 1, LastSequence: 3}}, gapCode},
+			{"of an older epoch", true, []engine.ProducerState{{ID: 7, Epoch: 0, LastSequence: 30}}, gapCode},
 		} {
 			p := int32(n)
 			w.log.fail = map[karst.TopicPartition]error{tpT(p): karst.NotLeader.Err()}

@@ -233,7 +233,8 @@ func (p *produce) fail(a *kmsg.ProduceResponseTopicPartition, where karst.TopicP
 		}
 	}
 	if a.ErrorCode == kerr.NotLeaderForPartition.Code && p.resp.Version >= 10 {
-		p.hints = append(p.hints, produceHint{a, where})
+		_, behind := errors.AsType[kafkaError](err)
+		p.hints = append(p.hints, produceHint{a, where, behind})
 	}
 }
 
@@ -248,6 +249,7 @@ func produceCode(err error) int16 {
 type produceHint struct {
 	answer *kmsg.ProduceResponseTopicPartition
 	where  karst.TopicPartition
+	behind bool // a batch before it is to come again: the partition may well be led here
 }
 
 // hint tells the client who leads the partition.
@@ -307,6 +309,10 @@ func (p *produce) Wait(ctx context.Context) (Response, error) {
 	}
 	until := time.Now().Add(handOverMax)
 	for _, h := range p.hints {
+		if h.behind {
+			p.hint(ctx, time.Time{}, h.answer, h.where)
+			continue
+		}
 		p.hint(ctx, until, h.answer, h.where)
 	}
 	return Message(p.resp), nil
