@@ -86,6 +86,7 @@ type Member struct {
 	contact   time.Time // when the controller answered last
 	failed    bool      // a poll failed since
 	known     time.Time // when the metadata log was read to its end last
+	progress  time.Time // when others were last seen to write the metadata log while we reached none of them
 	following karst.Term
 	claims    []time.Time // of our own, in the last claimsKept
 }
@@ -98,6 +99,9 @@ const (
 	// catchUpMax bounds reading the metadata log when contact is lost.
 	catchUpMax = 10 * time.Second
 	claimsKept = time.Minute
+	// fencedWait is how many sessions a broker waits that was fenced and reaches
+	// nobody, before it claims the term.
+	fencedWait = 5
 	claimDelay = 50 * time.Millisecond
 	claimLast  = 10 * time.Second
 	retryDelay = 20 * time.Millisecond
@@ -305,8 +309,12 @@ func (m *Member) lost(ctx context.Context, h *holding, held metadata.Held, why e
 		if m.moved(ctx, held) {
 			return nil
 		}
-		if m.vouched(ctx, held) {
+		vouched, alone := m.vouched(ctx, held)
+		if vouched {
 			m.pause(ctx, m.beat()/4)
+			return nil
+		}
+		if alone && !m.nobodyElse(ctx, held) {
 			return nil
 		}
 	}
@@ -345,32 +353,81 @@ func (m *Member) moved(ctx context.Context, held metadata.Held) bool {
 
 // vouched asks the holder of a term and every other broker, at once, and reports
 // whether the term is not to be claimed: its holder is well, somebody is in
-// contact with it, or knows of a newer one.
-func (m *Member) vouched(ctx context.Context, held metadata.Held) bool {
-	at := map[string]bool{}
+// contact with it, or knows of a newer one. alone says that there are others, and
+// that not one of their hosts was reached: it may be ours that is cut off.
+func (m *Member) vouched(ctx context.Context, held metadata.Held) (vouched, alone bool) {
+	at := map[string]bool{} // address: of another than the holder
 	if held.Process != m.cfg.Self.Process && held.Peer != "" {
-		at[held.Peer] = true
+		at[held.Peer] = false
 	}
 	for b := range m.deps.Replica.Image().LiveBrokers() {
 		if b.Process != m.cfg.Self.Process && b.Peer != "" && b.Peer != m.cfg.Self.Peer {
-			at[b.Peer] = true
+			at[b.Peer] = b.Process != held.Process && b.Peer != held.Peer
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, pingMax)
 	defer cancel()
-	answers := make(chan bool, len(at))
-	for addr := range at {
+	type answer struct{ vouches, reached, other bool }
+	answers := make(chan answer, len(at))
+	for addr, other := range at {
 		go func() {
 			r, err := m.deps.Peers.Fresh(addr).Ping(ctx, &pb.PingRequest{})
-			answers <- err == nil && (karst.Term(r.Term) > held.Term || karst.Term(r.Term) == held.Term && (r.Active || r.Contact))
+			answers <- answer{
+				err == nil && (karst.Term(r.Term) > held.Term || karst.Term(r.Term) == held.Term && (r.Active || r.Contact)),
+				err == nil || peer.Refused(err) || peer.Stranger(err), other,
+			}
 		}()
 	}
-	for range at {
-		if <-answers {
-			return true
+	others, reached := 0, false
+	for range len(at) {
+		a := <-answers
+		if a.vouches {
+			return true, false
+		}
+		reached = reached || a.reached
+		if a.other {
+			others++
 		}
 	}
-	return false
+	return false, others > 0 && !reached
+}
+
+// nobodyElse waits, while we reach no other broker, for signs that they do without
+// us: it reports whether there were none for so long that the term is to be
+// claimed all the same. Who claims is written by nobody whom it cannot reach, so
+// that a broker that reaches the store alone would stop all others.
+func (m *Member) nobodyElse(ctx context.Context, held metadata.Held) bool {
+	at := m.deps.Replica.Image().Position()
+	for {
+		m.mu.Lock()
+		since := m.contact
+		if m.progress.After(since) {
+			since = m.progress
+		}
+		if n := len(m.claims); n > 0 && m.claims[n-1].After(since) {
+			since = m.claims[n-1]
+		}
+		m.mu.Unlock()
+		wait := m.cfg.SessionTimeout + 2*m.beat()
+		if b, ok := m.deps.Replica.Image().Broker(m.incarnation()); ok && b.Phase != metadata.Live {
+			wait = fencedWait * m.cfg.SessionTimeout // somebody was well after us
+		}
+		if time.Since(since) > wait {
+			return true
+		}
+		if !m.pause(ctx, m.beat()/2) || m.catchUp(ctx) != nil || m.moved(ctx, held) {
+			return false
+		}
+		if now := m.deps.Replica.Image().Position(); now != at {
+			at = now
+			m.mu.Lock()
+			m.progress = time.Now()
+			m.mu.Unlock()
+		}
+		if vouched, alone := m.vouched(ctx, held); vouched || !alone {
+			return false
+		}
+	}
 }
 
 // claimDelay is a random time that doubles with our recent claims.
