@@ -184,6 +184,7 @@ func (b *Broker) leave(ctx context.Context, endListeners, endLife func()) {
 	wait, cancel := context.WithTimeout(ctx, b.cfg.ShutdownTransfer)
 	b.member.Drain(wait)
 	cancel()
+	time.Sleep(pointing)
 	endListeners()
 	endLife()
 	l := b.life.Load()
@@ -196,6 +197,11 @@ func (b *Broker) leave(ctx context.Context, endListeners, endLife func()) {
 		b.log.Warn("leaving without a word; the cluster finds out", "err", err)
 	}
 }
+
+// pointing is how long a broker that gave away what it led stays to point clients
+// to who leads it now. One whose connection ends instead has to ask, and some
+// clients ask only every few seconds.
+const pointing = time.Second
 
 // departMax bounds the good-bye: whoever is not told finds out.
 const departMax = 5 * time.Second
