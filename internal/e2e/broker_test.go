@@ -26,6 +26,10 @@ type node struct {
 	http   int
 	flags  []string
 	memory string
+	host   *host  // where it runs; nil: here
+	log    string // a file that gets all that processes say; empty: none
+
+	other func() (program string, args []string) // another broker than Karst; nil: Karst
 }
 
 func newNode(t *testing.T, s storeURL, flags ...string) *node {
@@ -33,7 +37,14 @@ func newNode(t *testing.T, s storeURL, flags ...string) *node {
 	return &node{t: t, store: s, port: freePort(t), http: freePort(t), flags: flags, memory: "256MiB"}
 }
 
-func (n *node) addr() string { return address(n.port) }
+func (n *node) addr() string { return n.at(n.port) }
+
+func (n *node) at(port int) string {
+	if n.host != nil {
+		return n.host.at(port)
+	}
+	return address(port)
+}
 
 // process is one life of a broker.
 type process struct {
@@ -55,11 +66,15 @@ func (n *node) start(more ...string) *process {
 		n.t.Fatal(err)
 	}
 	args := []string{
-		"serve", "--store", n.store.url, "--listen", n.addr(), "--http", address(n.http), "--memory", n.memory,
+		"serve", "--store", n.store.url, "--listen", n.addr(), "--http", n.at(n.http), "--memory", n.memory,
 	}
 	args = append(append(args, n.flags...), more...)
-	p := &process{node: n, log: &tail{t: n.t}, dir: dir, ended: make(chan struct{}), began: time.Now()}
-	p.cmd = exec.CommandContext(context.Background(), karst(n.t), args...)
+	p := &process{node: n, log: &tail{t: n.t, path: n.log}, dir: dir, ended: make(chan struct{}), began: time.Now()}
+	program := karst(n.t)
+	if n.other != nil {
+		program, args = n.other()
+	}
+	p.cmd = n.host.command(program, args...)
 	p.cmd.Dir = dir
 	p.cmd.Env = append([]string{"HOME=" + dir, "TMPDIR=" + dir, "XDG_CACHE_HOME=" + dir, "PATH=" + os.Getenv("PATH")}, n.store.env...)
 	p.cmd.Stderr, p.cmd.Stdout = p.log, p.log
@@ -97,16 +112,27 @@ func (p *process) waitReady() {
 			p.node.t.Fatalf("broker ended: %v\n%s", p.err, p.log)
 		default:
 		}
+		if p.node.other != nil {
+			c, err := p.node.host.dial(context.Background(), "tcp", p.node.addr())
+			if err == nil {
+				_ = c.Close()
+			}
+			return err
+		}
 		_, err := p.get("/readyz")
 		return err
 	})
 }
 
-var web = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+var web = webFrom(nil)
+
+func webFrom(h *host) *http.Client {
+	return &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: h.dial}}
+}
 
 // get asks the broker's HTTP port.
 func (p *process) get(path string) (string, error) {
-	r, err := web.Get("http://" + address(p.node.http) + path)
+	r, err := webFrom(p.node.host).Get("http://" + p.node.at(p.node.http) + path)
 	if err != nil {
 		return "", err
 	}

@@ -22,5 +22,10 @@
 //	                      Streams and upgrades on S3, not on a folder
 //	KARST_TEST_BOOTSTRAP  a broker, not necessarily Karst, for the tests of clients
 //	                      and of Kafka's tools
+//	KARST_TEST_CHAOS_…    see TestClusterChaos and scripts/chaos.sh
+//	KARST_TEST_AVAILABILITY, KARST_TEST_SYSTEM, KARST_TEST_EVENTS, KARST_TEST_ONLY  see
+//	                      TestAvailability and scripts/availability.sh
+//	KARST_TEST_NAMESPACES  0: no network namespaces; by default each broker of a
+//	                      cluster is in one of its own, where that is possible
 //	KARST_TEST_BINARY     a karst to test instead of building one
 package e2e

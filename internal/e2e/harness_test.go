@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -93,9 +94,11 @@ func run(t *testing.T, limit time.Duration, name string, args ...string) []byte 
 
 // tail keeps the end of what a process says.
 type tail struct {
-	t  *testing.T
-	mu sync.Mutex
-	b  []byte
+	t    *testing.T
+	path string // a file that gets all of it; empty: none
+	mu   sync.Mutex
+	b    []byte
+	term int // the last metadata term that a broker said it holds
 }
 
 const tailBytes = 16 << 10
@@ -104,10 +107,26 @@ func (w *tail) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.b = append(w.b, p...)
+	if w.path != "" {
+		if f, err := os.OpenFile(w.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644); err == nil {
+			_, _ = f.Write(p)
+			_ = f.Close()
+		}
+	}
+	if _, said, ok := bytes.Cut(p, []byte(`"holding metadata term" term=`)); ok {
+		_, _ = fmt.Sscan(string(said), &w.term)
+	}
 	if len(w.b) > 2*tailBytes {
 		w.b = append(w.b[:0], w.b[len(w.b)-tailBytes:]...)
 	}
 	return len(p), nil
+}
+
+// holds is the last metadata term that a broker said it holds.
+func (w *tail) holds() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.term
 }
 
 func (w *tail) String() string {

@@ -45,7 +45,7 @@ func startLoad(t *testing.T, addr string) *load {
 
 func client(t *testing.T, addr string, options ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	c, err := kgo.NewClient(append(options, kgo.SeedBrokers(addr))...)
+	c, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(addr)}, options...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,9 +53,9 @@ func client(t *testing.T, addr string, options ...kgo.Opt) *kgo.Client {
 	return c
 }
 
-func adminOf(t *testing.T, addr string) *kadm.Client {
+func adminOf(t *testing.T, addr string, options ...kgo.Opt) *kadm.Client {
 	t.Helper()
-	return kadm.NewClient(client(t, addr))
+	return kadm.NewClient(client(t, addr, options...))
 }
 
 // flowing waits until so many more records are acknowledged.

@@ -20,15 +20,18 @@ import (
 type ledger struct {
 	topic      string
 	partitions int
+	options    []kgo.Opt // of consumers
 
 	mu       sync.Mutex
 	acked    map[string][]int64 // producer, sequence: offset, -1 for unknown
 	count    int
 	failures []string
+	heard    func(producer string, partition int64) // if set, is told of every acknowledgement
+	latest   []time.Time                            // per partition: when the newest record was sent that a producer in this process had acknowledged
 }
 
 func newLedger(topic string, partitions int) *ledger {
-	return &ledger{topic: topic, partitions: partitions, acked: map[string][]int64{}}
+	return &ledger{topic: topic, partitions: partitions, acked: map[string][]int64{}, latest: make([]time.Time, partitions)}
 }
 
 // acknowledge notes that a sequence of a producer is at an offset.
@@ -46,9 +49,21 @@ func (l *ledger) acknowledge(producer string, sequence, partition, offset int64)
 	if all[sequence] >= 0 {
 		l.failures = append(l.failures, fmt.Sprintf("%s-%d acknowledged twice", producer, sequence))
 	}
+	if l.heard != nil {
+		l.heard(producer, partition)
+	}
 	all[sequence] = offset
 	l.acked[producer] = all
 	l.count++
+}
+
+// sent notes when an acknowledged record was sent.
+func (l *ledger) sent(r *kgo.Record) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r.Timestamp.After(l.latest[r.Partition]) {
+		l.latest[r.Partition] = r.Timestamp
+	}
 }
 
 func (l *ledger) failed(what string) {
@@ -76,12 +91,14 @@ func value(key string, sequence int64) string {
 type view struct {
 	mu     sync.Mutex
 	hashes [][]uint64
+	latest []time.Time // of the records seen, by their producer's clock
 	seed   maphash.Seed
 	wrong  []string
+	heard  func(partition int64) // if set, is told of every record
 }
 
 func newView(partitions int, seed maphash.Seed) *view {
-	return &view{hashes: make([][]uint64, partitions), seed: seed}
+	return &view{hashes: make([][]uint64, partitions), latest: make([]time.Time, partitions), seed: seed}
 }
 
 // add notes a record: offsets run from 0 without a hole.
@@ -93,6 +110,10 @@ func (v *view) add(r *kgo.Record) {
 		v.wrong = append(v.wrong, fmt.Sprintf("partition %d: offset %d comes after %d", r.Partition, r.Offset, len(seen)-1))
 		return
 	}
+	if v.heard != nil {
+		v.heard(int64(r.Partition))
+	}
+	v.latest[r.Partition] = r.Timestamp
 	v.hashes[r.Partition] = append(seen, maphash.Bytes(v.seed, append(append(bytes.Clone(r.Key), 0), r.Value...)))
 }
 
@@ -103,8 +124,10 @@ func consumer(t *testing.T, addr string, l *ledger) *kgo.Client {
 	for p := range l.partitions {
 		from[int32(p)] = kgo.NewOffset().AtStart()
 	}
-	c, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{l.topic: from}),
-		kgo.RetryBackoffFn(func(int) time.Duration { return 100 * time.Millisecond }), kgo.FetchMaxWait(500*time.Millisecond))
+	c, err := kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers(addr), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{l.topic: from}),
+		kgo.RetryBackoffFn(func(int) time.Duration { return 100 * time.Millisecond }), kgo.FetchMaxWait(500 * time.Millisecond),
+	}, l.options...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +153,7 @@ func (l *ledger) verify(t *testing.T, addr string, followed *view) int {
 	defer cancel()
 	c := consumer(t, addr, l)
 	ends := endOffsets(ctx, t, c, l.topic)
-	check := &check{t: t, ledger: l, last: map[string][]int64{}, found: map[string][]int64{}}
+	check := &check{t: t, ledger: l, last: map[string][]int64{}, found: map[string][]int64{}, before: map[string][]*kgo.Record{}}
 	seen := newView(l.partitions, followed.seed)
 	for left := l.partitions; left > 0; {
 		f := c.PollFetches(ctx)
@@ -147,7 +170,7 @@ func (l *ledger) verify(t *testing.T, addr string, followed *view) int {
 				left++
 			}
 		}
-		if t.Failed() {
+		if check.wrong >= wrongMax || len(seen.wrong) > 0 {
 			check.failures() // which may be why
 			return check.count
 		}
@@ -159,16 +182,15 @@ func (l *ledger) verify(t *testing.T, addr string, followed *view) int {
 
 func endOffsets(ctx context.Context, t *testing.T, c *kgo.Client, topic string) map[int32]int64 {
 	t.Helper()
-	listed, err := kadm.NewClient(c).ListEndOffsets(ctx, topic)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ends := map[int32]int64{}
-	listed.Each(func(o kadm.ListedOffset) {
-		if o.Err != nil {
-			t.Fatal(o.Err)
+	var ends map[int32]int64
+	within(t, time.Minute, "end offsets", func() error { // a leader may just be changing
+		listed, err := kadm.NewClient(c).ListEndOffsets(ctx, topic)
+		if err == nil {
+			err = listed.Error()
 		}
-		ends[o.Partition] = o.Offset
+		ends = map[int32]int64{}
+		listed.Each(func(o kadm.ListedOffset) { ends[o.Partition] = o.Offset })
+		return err
 	})
 	return ends
 }
@@ -200,8 +222,9 @@ func compareViews(t *testing.T, final, followed *view) {
 type check struct {
 	t      *testing.T
 	ledger *ledger
-	last   map[string][]int64 // producer, partition: last sequence
-	found  map[string][]int64 // producer, sequence: offset
+	last   map[string][]int64       // producer, partition: last sequence
+	found  map[string][]int64       // producer, sequence: offset
+	before map[string][]*kgo.Record // producer, partition: last record
 	count  int
 	wrong  int
 }
@@ -237,13 +260,26 @@ func (c *check) record(r *kgo.Record) {
 		}
 	}
 	if want := c.last[producer][r.Partition] + int64(c.ledger.partitions); sequence != want {
-		c.errorf("partition %d, offset %d: %s where %s-%d should be: lost, doubled or reordered", r.Partition, r.Offset, r.Key, producer, want)
+		c.errorf("partition %d, offset %d: %s where %s-%d should be: lost, doubled or reordered (%s; before it %s)",
+			r.Partition, r.Offset, r.Key, producer, want, batchOf(r), batchOf(c.before[producer][r.Partition]))
 	}
 	c.last[producer][r.Partition] = sequence
+	if c.before[producer] == nil {
+		c.before[producer] = make([]*kgo.Record, c.ledger.partitions)
+	}
+	c.before[producer][r.Partition] = r
 	for int64(len(c.found[producer])) <= sequence {
 		c.found[producer] = append(c.found[producer], -1)
 	}
 	c.found[producer][sequence] = r.Offset
+}
+
+// batchOf says what is known of the batch of a record, to find out what happened.
+func batchOf(r *kgo.Record) string {
+	if r == nil {
+		return "nothing"
+	}
+	return fmt.Sprintf("offset %d, sent %s, leader epoch %d, producer %d/%d", r.Offset, r.Timestamp.UTC().Format("15:04:05.000"), r.LeaderEpoch, r.ProducerID, r.ProducerEpoch)
 }
 
 // failures tells what producers were refused.

@@ -28,7 +28,9 @@ const perSecond = 2000
 // producers starts one idempotent producer of each client, with acks=all.
 func producers(t *testing.T, addr string, l *ledger) []producer {
 	t.Helper()
-	return []producer{librdkafkaProducer(t, addr, l, "librdkafka"), javaProducer(t, addr, l, "java"), goProducer(t, addr, l, "go")}
+	return []producer{
+		librdkafkaProducer(t, nil, addr, l, "librdkafka", perSecond), javaProducer(t, nil, addr, l, "java", perSecond), goProducer(t, addr, l, "go", perSecond),
+	}
 }
 
 // external is a producer in a process of its own, which prints a line for each
@@ -42,14 +44,16 @@ type external struct {
 	ended chan struct{}
 }
 
-func librdkafkaProducer(t *testing.T, addr string, l *ledger, name string) producer {
+func librdkafkaProducer(t *testing.T, at *host, addr string, l *ledger, name string, rate int, more ...string) producer {
 	t.Helper()
-	return startExternal(t, l, name, python(t), "testdata/librdkafka/producer.py", addr, l.topic, fmt.Sprint(l.partitions), name, fmt.Sprint(perSecond))
+	return startExternal(t, at, l, name, python(t),
+		append([]string{"testdata/librdkafka/producer.py", addr, l.topic, fmt.Sprint(l.partitions), name, fmt.Sprint(rate)}, more...)...)
 }
 
-func javaProducer(t *testing.T, addr string, l *ledger, name string) producer {
+func javaProducer(t *testing.T, at *host, addr string, l *ledger, name string, rate int, more ...string) producer {
 	t.Helper()
-	return startExternal(t, l, name, "java", "-Xmx128m", "-cp", java(t), "Producer", addr, l.topic, fmt.Sprint(l.partitions), name, fmt.Sprint(perSecond))
+	return startExternal(t, at, l, name, "java",
+		append([]string{"-Xmx128m", "-cp", java(t), "Producer", addr, l.topic, fmt.Sprint(l.partitions), name, fmt.Sprint(rate)}, more...)...)
 }
 
 // python is an interpreter that has the newest librdkafka.
@@ -81,10 +85,10 @@ func java(t *testing.T) string {
 	return shared.java
 }
 
-func startExternal(t *testing.T, l *ledger, name, program string, args ...string) *external {
+func startExternal(t *testing.T, at *host, l *ledger, name, program string, args ...string) *external {
 	t.Helper()
 	e := &external{t: t, name: name, log: &tail{t: t}, ended: make(chan struct{})}
-	e.cmd = exec.CommandContext(context.Background(), program, args...)
+	e.cmd = at.command(program, args...)
 	e.cmd.Stderr = e.log
 	in, err := e.cmd.StdinPipe()
 	if err != nil {
@@ -141,12 +145,19 @@ type franz struct {
 	sent   sync.WaitGroup
 }
 
-func goProducer(t *testing.T, addr string, l *ledger, name string) producer {
+func goProducer(t *testing.T, addr string, l *ledger, name string, rate int, options ...kgo.Opt) producer {
 	t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerLinger(5*time.Millisecond), kgo.ProduceRequestTimeout(10*time.Second), kgo.RequiredAcks(kgo.AllISRAcks()),
+	return startFranz(t, l, name, rate, append([]kgo.Opt{
+		kgo.SeedBrokers(addr), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerLinger(5 * time.Millisecond), kgo.ProduceRequestTimeout(10 * time.Second), kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 100 * time.Millisecond }), kgo.AllowAutoTopicCreation(),
-		kgo.UnknownTopicRetries(-1))
+		kgo.UnknownTopicRetries(-1),
+	}, options...)...)
+}
+
+func startFranz(t *testing.T, l *ledger, name string, rate int, options ...kgo.Opt) producer {
+	t.Helper()
+	client, err := kgo.NewClient(options...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +171,7 @@ func goProducer(t *testing.T, addr string, l *ledger, name string) producer {
 				return
 			case <-tick.C:
 			}
-			for range max(1, perSecond/50) {
+			for range max(1, rate/50) {
 				f.send(l, name, sequence)
 				sequence++
 			}
@@ -179,6 +190,7 @@ func (f *franz) send(l *ledger, name string, sequence int64) {
 			return
 		}
 		l.acknowledge(name, sequence, int64(r.Partition), r.Offset)
+		l.sent(r)
 	})
 }
 

@@ -230,7 +230,7 @@ func TestUpgrade(t *testing.T) {
 	if _, err := adminOf(t, addr).CreateTopic(t.Context(), partitions, 3, nil, l.ledger.topic); err != nil {
 		t.Fatal(err)
 	}
-	l.producers = []producer{goProducer(t, addr, l.ledger, "a"), goProducer(t, addr, l.ledger, "b")}
+	l.producers = []producer{goProducer(t, addr, l.ledger, "a", perSecond), goProducer(t, addr, l.ledger, "b", perSecond)}
 	var ctx context.Context
 	ctx, l.endFollow = context.WithCancel(context.Background())
 	t.Cleanup(l.endFollow)

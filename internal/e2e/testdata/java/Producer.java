@@ -1,3 +1,4 @@
+import java.util.HashMap;
 import java.util.Map;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
@@ -6,10 +7,11 @@ import org.apache.kafka.common.serialization.StringSerializer;
 /**
  * An idempotent producer that tells what it was told.
  *
- * usage: Producer BOOTSTRAP TOPIC PARTITIONS NAME RECORDS_PER_SECOND
+ * usage: Producer BOOTSTRAP TOPIC PARTITIONS NAME RECORDS_PER_SECOND [standard]
  *
  * It sends sequences 0, 1, 2 ... until standard input ends, waits for all
  * acknowledgements and prints for each "A sequence partition offset" or "F what".
+ * With "standard" all about retries and timeouts is the client's own default.
  */
 public class Producer {
     public static void main(String[] args) throws Exception {
@@ -22,10 +24,13 @@ public class Producer {
         });
         input.setDaemon(true);
         input.start();
-        Map<String, Object> config = Map.of(
-            "bootstrap.servers", args[0], "enable.idempotence", true, "acks", "all", "linger.ms", 5,
-            "delivery.timeout.ms", 1800000, "max.block.ms", 1800000, "request.timeout.ms", 10000,
-            "reconnect.backoff.max.ms", 500L, "retry.backoff.max.ms", 500L);
+        Map<String, Object> config = new HashMap<>(Map.of(
+            "bootstrap.servers", args[0], "enable.idempotence", true, "acks", "all", "linger.ms", 5));
+        if (args.length < 6) {
+            config.putAll(Map.of(
+                "delivery.timeout.ms", 1800000, "max.block.ms", 1800000, "request.timeout.ms", 10000,
+                "reconnect.backoff.max.ms", 500L, "retry.backoff.max.ms", 500L));
+        }
         try (var producer = new KafkaProducer<>(config, new StringSerializer(), new StringSerializer())) {
             for (long sequence = 0; input.isAlive(); ) {
                 for (int k = 0; k < Math.max(1, rate / 50); k++, sequence++) {

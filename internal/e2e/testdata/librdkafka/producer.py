@@ -1,9 +1,10 @@
 """An idempotent librdkafka producer that tells what it was told.
 
-usage: producer.py BOOTSTRAP TOPIC PARTITIONS NAME RECORDS_PER_SECOND
+usage: producer.py BOOTSTRAP TOPIC PARTITIONS NAME RECORDS_PER_SECOND [standard]
 
 It sends sequences 0, 1, 2 ... until standard input ends, waits for all
-deliveries and prints for each "A sequence partition offset" or "F what".
+deliveries and prints for each "A sequence partition offset" or "F what". With
+"standard" all about retries and timeouts is librdkafka's own default.
 """
 import sys
 import threading
@@ -11,7 +12,8 @@ import time
 
 from confluent_kafka import Producer
 
-bootstrap, topic, partitions, name, rate = sys.argv[1:]
+bootstrap, topic, partitions, name, rate = sys.argv[1:6]
+standard = sys.argv[6:] == ["standard"]
 partitions, rate = int(partitions), int(rate)
 out = sys.stdout
 
@@ -21,12 +23,17 @@ def fatal(err):
         out.write(f"F fatal: {err}\n")
 
 
-producer = Producer({
+config = {
     "bootstrap.servers": bootstrap, "enable.idempotence": True, "acks": "all", "linger.ms": 5,
-    "message.timeout.ms": 1800000, "request.timeout.ms": 10000, "socket.timeout.ms": 10000,
-    "reconnect.backoff.ms": 50, "reconnect.backoff.max.ms": 500, "retry.backoff.ms": 50, "retry.backoff.max.ms": 500,
-    "topic.metadata.refresh.fast.interval.ms": 100, "error_cb": fatal, "log_level": 0,
-})
+    "error_cb": fatal, "log_level": 0,
+}
+if not standard:
+    config |= {
+        "message.timeout.ms": 1800000, "request.timeout.ms": 10000, "socket.timeout.ms": 10000,
+        "reconnect.backoff.ms": 50, "reconnect.backoff.max.ms": 500, "retry.backoff.ms": 50, "retry.backoff.max.ms": 500,
+        "topic.metadata.refresh.fast.interval.ms": 100,
+    }
+producer = Producer(config)
 
 
 def delivered(sequence):
