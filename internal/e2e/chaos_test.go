@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -491,6 +492,6 @@ func spread(all []float64) string {
 		return "-"
 	}
 	all = slices.Sorted(slices.Values(all))
-	at := func(q float64) float64 { return all[min(len(all)-1, int(q*float64(len(all))))] }
+	at := func(q float64) float64 { return all[max(0, int(math.Ceil(q*float64(len(all))))-1)] }
 	return fmt.Sprintf("%.2f / %.2f / %.2f s", at(0.5), at(0.99), all[len(all)-1])
 }
