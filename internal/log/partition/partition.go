@@ -11,6 +11,7 @@
 package partition
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -169,7 +170,7 @@ func (p *Partition) Durable(n karst.Number, s *wal.Slice) bool {
 		return false
 	}
 	if s.Base != p.hw {
-		panic("BUG: I5: a durable range does not start at the high watermark")
+		panic(fmt.Sprintf("BUG: I5: %v, epoch %d: a durable range starts at %d and not at the high watermark %d", p.id, p.epoch, s.Base, p.hw))
 	}
 	p.tail.push(n, s)
 	p.hw = s.Last + 1
@@ -194,7 +195,7 @@ func (p *Partition) Install(s *metadata.PartitionState) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s.End > p.hw {
-		panic("BUG: I8: committed end above the high watermark")
+		panic(fmt.Sprintf("BUG: I8: %v, epoch %d: committed end %d above the high watermark %d", p.id, p.epoch, s.End, p.hw))
 	}
 	p.state = s
 	if s.LogStart <= p.logStart {
