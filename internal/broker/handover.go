@@ -55,6 +55,13 @@ func (h *handOvers) done() {
 	clear(h.busy)
 }
 
+// underWay is how many partitions are being handed over.
+func (h *handOvers) underWay() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.busy)
+}
+
 // handOver hands partitions over as they are asked for, until ctx ends.
 func (l *life) handOver(ctx context.Context) {
 	for {

@@ -257,6 +257,10 @@ func (a *admin) run(ctx context.Context, churn int) {
 			continue
 		}
 		t := living[a.rng.IntN(len(living))]
+		if a.w.clustered && a.rng.IntN(3) == 0 {
+			a.move(ctx, t)
+			continue
+		}
 		switch k := a.rng.IntN(10); {
 		case k < 4 && t.name[0] != 'c':
 			a.trim(ctx, t, a.rng.Int32N(t.count()))

@@ -27,8 +27,8 @@
 // # A history
 //
 // Clients note what they asked for, when, and what they were told: acknowledged,
-// refused for certain, or unknown. At the end everything is healed, a fresh
-// broker starts, and a fresh reader reads everything. Check then compares: see
+// refused for certain, or unknown. At the end everything is healed, and a
+// fresh reader reads everything, mostly from fresh brokers. Check then compares: see
 // Finding for what may never be.
 //
 // # Groups
@@ -42,11 +42,27 @@
 // coordinator are excused: it answers them from memory. So are heartbeats while one
 // loads.
 //
+// # Clusters
+//
+// Most scenarios are a fleet: one to seven brokers that form a cluster. Brokers
+// crash, alone and together, stop, come and go, are drained, frozen, parted from
+// each other, from their clients and from the store, and go on while another
+// process has taken their place. What lasts overlaps with what comes next, and half
+// of the time the nemesis waits for a moment worth hitting: an election, a failover,
+// a hand-over. Every action is counted by what it hit.
+//
+// When everything is healed, processes that run are left alone: the cluster must be
+// whole within a bound (one controller, each broker one live incarnation, each
+// partition a leader), and nobody may claim anything from then on.
+//
+// A frozen process is one whose requests and messages stand still. Its timers go
+// on, unlike those of a process that is stopped by a signal.
+//
 // # Members
 //
-// Brokers cannot form a cluster yet. What protects incarnations that live beside
-// each other is played one level below: members are incarnations around one
-// controller, and clients call their engines. Their history is checked alike.
+// Some interleavings of two incarnations are too rare to wait for. They are played
+// one level below: members are incarnations around one controller, and clients call
+// their engines. Their history is checked alike.
 //
 // # Seeds
 //

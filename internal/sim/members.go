@@ -23,8 +23,8 @@ import (
 	"github.com/karst-io/karst/internal/store/objlog"
 )
 
-// members is a cluster of several incarnations, which brokers cannot form yet:
-// one controller for all, and for each incarnation what package broker gives it.
+// members is several incarnations without brokers around them: one controller for
+// all, and for each incarnation what package broker gives it.
 // Clients call the engines.
 type members struct {
 	w          *World

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/karst-io/karst"
@@ -18,6 +19,48 @@ type nemesis struct {
 	harsh  float64 // scales the chances of faults
 	outage time.Duration
 }
+
+// rivals is the fate of one broker that is replaced, and of those that it should
+// have been replaced by long ago.
+type rivals struct {
+	*nemesis
+	keeper *nemesis // starts what ended by itself
+	calm   bool
+	healed atomic.Bool
+}
+
+func (w *World) newRivals(s Scenario) *rivals {
+	return &rivals{
+		nemesis: &nemesis{w: w, rng: rand.New(rand.NewPCG(w.Seed, 7)), harsh: s.Harsh, outage: s.Outage},
+		keeper:  &nemesis{w: w, rng: rand.New(rand.NewPCG(w.Seed, 8)), harsh: s.Harsh}, calm: s.Calm,
+	}
+}
+
+func (r *rivals) begin() {
+	rules := r.rules()
+	if r.calm {
+		rules = nil
+	}
+	r.w.Start(1, rules...)
+}
+
+func (r *rivals) supervise(ctx context.Context) {
+	r.w.supervise(ctx, r.healed.Load, func() *Process {
+		if r.calm || r.healed.Load() {
+			return r.w.Start(1)
+		}
+		return r.keeper.restart()
+	})
+}
+
+func (r *rivals) heal() {
+	if !r.calm {
+		r.nemesis.heal()
+	}
+	r.healed.Store(true)
+}
+
+func (r *rivals) finish() *Process { return r.w.replace() }
 
 // rules draws the faults of one process.
 func (n *nemesis) rules() []faults.Rule {

@@ -24,7 +24,8 @@ type Network struct {
 	ports     int
 	conns     map[*conn]struct{} // that were dialed and not closed
 	blocked   map[way]bool
-	healed    chan struct{} // closed and replaced by Heal
+	frozen    map[string]bool // hosts that neither send nor hear
+	healed    chan struct{}   // closed and replaced when hosts can reach each other again
 }
 
 // way is one direction between two hosts.
@@ -33,7 +34,7 @@ type way struct{ from, to string }
 // NewNetwork makes a network in which bytes take latency.
 func NewNetwork(latency time.Duration) *Network {
 	return &Network{
-		latency: latency, listeners: map[string]*listener{}, conns: map[*conn]struct{}{}, blocked: map[way]bool{},
+		latency: latency, listeners: map[string]*listener{}, conns: map[*conn]struct{}{}, blocked: map[way]bool{}, frozen: map[string]bool{},
 		healed: make(chan struct{}),
 	}
 }
@@ -75,7 +76,7 @@ func (n *Network) dial(from, at string) (*conn, <-chan struct{}, error) {
 		return nil, nil, errRefused
 	}
 	host := l.process.Host
-	if n.blocked[way{from, host}] || n.blocked[way{host, from}] { // a handshake goes both ways
+	if n.parted(way{from, host}) || n.parted(way{host, from}) { // a handshake goes both ways
 		return nil, n.healed, nil
 	}
 	n.ports++
@@ -110,21 +111,54 @@ func (n *Network) Block(from, to string) {
 	n.holdAll()
 }
 
+// Unblock ends one Block. What was sent meanwhile arrives.
+func (n *Network) Unblock(from, to string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.blocked, way{from, to})
+	n.reach()
+}
+
+// Freeze keeps everything from a host and everything that it sends, as if its
+// process stood still; or lets it go on.
+func (n *Network) Freeze(host string, on bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if on {
+		n.frozen[host] = true
+		n.holdAll()
+		return
+	}
+	delete(n.frozen, host)
+	n.reach()
+}
+
 // Heal ends all partitions. What was sent meanwhile arrives.
 func (n *Network) Heal() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	clear(n.blocked)
+	clear(n.frozen)
+	n.reach()
+}
+
+// reach lets go on what is not held any more. The caller holds mu.
+func (n *Network) reach() {
 	n.holdAll()
 	close(n.healed)
 	n.healed = make(chan struct{})
 }
 
+// parted reports whether nothing arrives on a way. The caller holds mu.
+func (n *Network) parted(w way) bool {
+	return n.blocked[w] || n.frozen[w.from] || n.frozen[w.to]
+}
+
 // holdAll holds what is blocked, and nothing else. The caller holds mu.
 func (n *Network) holdAll() {
 	for c := range n.conns {
-		c.out.hold(n.blocked[c.there])
-		c.in.hold(n.blocked[way{c.there.to, c.there.from}])
+		c.out.hold(n.parted(c.there))
+		c.in.hold(n.parted(way{c.there.to, c.there.from}))
 	}
 }
 

@@ -126,7 +126,8 @@ func (p *Process) unplug() {
 // registered its id anew: of two that were started one after the other, either may
 // turn out to be the newer one.
 func (p *Process) replaced(err error) bool {
-	return p.rival && strings.Contains(fmt.Sprint(err), "another process has registered")
+	says := fmt.Sprint(err)
+	return p.rival && (strings.Contains(says, "another process has registered") || strings.Contains(says, "is already running on this bucket"))
 }
 
 // bucket copies what it is given: a bucket in memory may keep a broker's own
@@ -169,12 +170,17 @@ func address(id karst.BrokerID) string { return fmt.Sprintf("karst-%d:9092", id)
 // peerAddress is where it answers other brokers.
 func peerAddress(id karst.BrokerID) string { return fmt.Sprintf("karst-%d:9093", id) }
 
-// Start starts a broker process with faults of its own.
+// Start starts a broker process with faults of its own, which takes the place of
+// another one with its id even if that lives.
 func (w *World) Start(id karst.BrokerID, rules ...faults.Rule) *Process {
+	return w.launch(id, true, rules...)
+}
+
+func (w *World) launch(id karst.BrokerID, takeOver bool, rules ...faults.Rule) *Process {
 	cfg := w.Config
-	cfg.BrokerID, cfg.Listen, cfg.Advertise, cfg.HTTP, cfg.TakeOver = id, address(id), address(id), "", true
+	cfg.BrokerID, cfg.Listen, cfg.Advertise, cfg.HTTP, cfg.TakeOver = id, address(id), address(id), "", takeOver
 	cfg.PeerListen, cfg.PeerAdvertise = peerAddress(id), peerAddress(id)
-	rival := len(w.alive()) > 0
+	rival := slices.ContainsFunc(w.alive(), func(p *Process) bool { return p.at == address(id) })
 	w.mu.Lock()
 	w.started++
 	n := w.started
@@ -279,6 +285,23 @@ func (p *Process) Stop() error {
 	return p.err
 }
 
+// StopWithin is Stop, and kills the process if that takes longer, as whoever runs
+// brokers does. It reports whether it ended by itself.
+func (p *Process) StopWithin(d time.Duration) bool {
+	p.doom()
+	p.cancel()
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-p.ended:
+		return true
+	case <-t.C:
+		p.Crash()
+		<-p.ended
+		return false
+	}
+}
+
 // Wait waits until the process has ended.
 func (p *Process) Wait() error {
 	<-p.ended
@@ -298,6 +321,7 @@ func defaults() (config.Config, broker.Tuning) {
 	cfg.FlushBytes, cfg.FlushInterval = 64<<10, 2*time.Second
 	cfg.RetentionCheck, cfg.SweepInterval = 3*time.Second, 10*time.Second
 	cfg.AutoCreateTopics = false
+	cfg.SessionTimeout, cfg.PlacementDelay = 2500*time.Millisecond, time.Second
 	cfg.OffsetsPartitions, cfg.GroupInitialDelay, cfg.OffsetsCheck = 2, 500*time.Millisecond, 24*time.Hour
 	return cfg, broker.Tuning{
 		ReapGrace: time.Second, SweepDelay: 5 * time.Second, AdoptBytes: 8 << 10,

@@ -24,6 +24,9 @@ const requestTimeout = 20 * time.Second
 // at once: one that does not is about to start, or no broker any more.
 const lookTimeout = 5 * time.Second
 
+// clientsHost is where all clients run: a broker may be parted from them alone.
+const clientsHost = "clients"
+
 // errElsewhere: another broker is to be asked, perhaps.
 var errElsewhere = errors.New("look for the broker to ask anew")
 
@@ -102,7 +105,7 @@ func (c *client) link(ctx context.Context, at string) (*link, error) {
 			return l, nil
 		}
 	}
-	l, err := dial(ctx, c.w.Network, c.name, at, c.wake)
+	l, err := dial(ctx, c.w.Network, clientsHost, at, c.wake)
 	if err != nil {
 		c.doubt(at)
 		return nil, err

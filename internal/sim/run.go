@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/karst-io/karst"
@@ -21,6 +20,8 @@ type Scenario struct {
 	Harsh     float64 // scales the chances of faults
 	Outage    time.Duration
 	Calm      bool // no nemesis
+	Brokers   int  // at the start; 0: one, and rivals that take its place
+	Patient   bool // the cluster's timing is the default's
 }
 
 // draw makes a scenario out of a seed.
@@ -43,7 +44,32 @@ func draw(r *rand.Rand) Scenario {
 		s.Crowd.Members = append(s.Crowd.Members, 1+r.IntN(4))
 	}
 	s.Crowd.Simple, s.Crowd.Onlookers = r.IntN(3), 1+r.IntN(2)
+	if r.IntN(4) > 0 {
+		s.Brokers, s.Patient = 1+r.IntN(7), r.IntN(5) == 0
+	}
 	return s
+}
+
+// fate is what becomes of the brokers of a world.
+type fate interface {
+	begin()
+	// supervise starts again what ended by itself, until ctx ends, as whatever runs
+	// a broker does.
+	supervise(ctx context.Context)
+	// run does what happens to clusters until ctx ends.
+	run(ctx context.Context)
+	// heal ends all faults. From then on no broker may end by itself.
+	heal()
+	// finish replaces all brokers, or does not, and returns one to read from.
+	finish() *Process
+}
+
+// fateOf makes the fate that a scenario wants.
+func (w *World) fateOf(s Scenario) fate {
+	if s.Brokers == 0 {
+		return w.newRivals(s)
+	}
+	return w.newFleet(s)
 }
 
 // Bounds of what may take how long once everything is healed.
@@ -57,27 +83,14 @@ const (
 // Play plays a scenario to its end and checks everything.
 func (w *World) Play(s Scenario) { //nolint:funlen // one life of a world, in order
 	rng := rand.New(rand.NewPCG(w.Seed, 7))
-	n := &nemesis{w: w, rng: rng, harsh: s.Harsh, outage: s.Outage}
-	keeper := &nemesis{w: w, rng: rand.New(rand.NewPCG(w.Seed, 8)), harsh: s.Harsh}
-	rules := n.rules()
-	if s.Calm {
-		rules = nil
-	}
-	w.Start(1, rules...)
+	fate := w.fateOf(s)
+	fate.begin()
 
 	life, end := context.WithCancel(context.Background())
 	defer end()
-	var healed atomic.Bool
 	var watch sync.WaitGroup
 	watching, stopWatching := context.WithCancel(life)
-	watch.Go(func() {
-		w.supervise(watching, healed.Load, func() *Process {
-			if s.Calm || healed.Load() {
-				return w.Start(1)
-			}
-			return keeper.restart()
-		})
-	})
+	watch.Go(func() { fate.supervise(watching) })
 	a := &admin{w.newClient("admin", 1)}
 	setup, cancel := context.WithTimeout(life, 5*time.Minute)
 	s0 := a.create(setup, "s0", 1+rng.Int32N(3), nil)
@@ -107,15 +120,12 @@ func (w *World) Play(s Scenario) { //nolint:funlen // one life of a world, in or
 	var others sync.WaitGroup
 	others.Go(func() { a.run(producing, s.Churn) })
 	if !s.Calm {
-		others.Go(func() { n.run(producing) })
+		others.Go(func() { fate.run(producing) })
 	}
 	others.Wait()
 	<-producing.Done()
 
-	if !s.Calm {
-		n.heal()
-	}
-	healed.Store(true)
+	fate.heal()
 	timer := time.AfterFunc(drainMax, stopDrain)
 	busy.Wait()
 	timer.Stop()
@@ -132,7 +142,7 @@ func (w *World) Play(s Scenario) { //nolint:funlen // one life of a world, in or
 	w.catchUp(consumers)
 	stopWatching()
 	watch.Wait()
-	w.finish()
+	w.compare(fate.finish())
 }
 
 // catchUp has the consumers catch up.
@@ -151,7 +161,10 @@ func (w *World) catchUp(consumers []*consumer) {
 }
 
 // finish replaces the broker by a fresh one, reads everything and compares.
-func (w *World) finish() {
+func (w *World) finish() { w.compare(w.replace()) }
+
+// replace replaces the newest broker by a fresh one.
+func (w *World) replace() *Process {
 	p := w.newest()
 	if w.Seed%2 == 0 {
 		if err := p.Stop(); err != nil && !p.replaced(err) {
@@ -161,7 +174,12 @@ func (w *World) finish() {
 		p.Crash()
 		_ = p.Wait()
 	}
-	last := w.Start(1)
+	return w.Start(1)
+}
+
+// compare reads everything from a broker, or from those that it names, compares,
+// and stops all brokers.
+func (w *World) compare(last *Process) {
 	finals, err := w.readAll(last)
 	if err != nil {
 		w.reportf(Stuck, "the last read: %v", err)
@@ -172,8 +190,10 @@ func (w *World) finish() {
 		time.Sleep(sweepWait)
 		w.audit(last.Broker.Image())
 	}
-	if err := last.Stop(); err != nil && !last.replaced(err) {
-		w.reportf(Unexpected, "stopping %s: %v", last.Name, err)
+	for _, p := range w.alive() {
+		if err := p.Stop(); err != nil && !p.replaced(err) {
+			w.reportf(Unexpected, "stopping %s: %v", p.Name, err)
+		}
 	}
 }
 

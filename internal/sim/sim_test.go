@@ -16,7 +16,7 @@ import (
 // seedsDefault takes some seconds of one core. Long runs:
 //
 //	KARST_TEST_SIM_SEEDS=10000 go test ./internal/sim -run TestSim -count=1 -timeout 10h
-const seedsDefault = 60
+const seedsDefault = 40
 
 // setting reads a number from the environment.
 func setting(t *testing.T, name string, def uint64) uint64 {
@@ -76,9 +76,15 @@ func TestSim(t *testing.T) {
 	for _, n := range covered {
 		injected += n
 	}
+	hits := tellHits(t, events)
 	t.Logf("%d seeds, %d records and %d offset commits acknowledged, %d faults injected; events %v", seeds, records, commits, injected, events)
 	if seeds >= seedsDefault {
 		wantCovered(t, seeds, covered, events)
+		for _, a := range actions {
+			if hits[a.name] == 0 {
+				t.Errorf("never happened: %s", a.name)
+			}
+		}
 	}
 	if !testing.Verbose() {
 		return
@@ -86,6 +92,26 @@ func TestSim(t *testing.T) {
 	for _, k := range covered.keys() {
 		t.Logf("%-10s %-8s %-10s %7d", k.Kind, k.Op, k.Caller, covered[k])
 	}
+}
+
+// tellHits logs how often what happened to clusters, and what it hit, and takes it
+// out of the events.
+func tellHits(t *testing.T, events map[string]int) map[string]int {
+	t.Helper()
+	hits := map[string]int{}
+	for _, a := range actions {
+		key := inCluster + a.name
+		hits[a.name] = events[key]
+		line := fmt.Sprintf("%-24s %4d", a.name, events[key])
+		delete(events, key)
+		for _, what := range append([]string{"the controller", "a follower"}, moments...) {
+			key := inCluster + a.name + " / " + what
+			line += fmt.Sprintf(", %s %d", what, events[key])
+			delete(events, key)
+		}
+		t.Log(line)
+	}
+	return hits
 }
 
 // wantCovered fails if a class of fault or event that the default run is to have

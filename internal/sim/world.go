@@ -29,6 +29,8 @@ type World struct {
 	Tuning  broker.Tuning
 	Log     io.Writer // nil for none
 
+	clustered bool // there are leaders to be moved
+
 	start   time.Time
 	codecs  *record.Codecs
 	decoder *record.Decoder

@@ -247,6 +247,13 @@ func (d *director) failover(ctx context.Context, inc karst.Incarnation) {
 	})
 }
 
+// atWork is how many failovers are being done.
+func (d *director) atWork() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.failing)
+}
+
 func (d *director) failoverDeps() failover.Deps {
 	deps := d.m.deps.Failover
 	deps.Controller, deps.Image, deps.Sealer = d.m.deps.Controller, d.m.deps.Replica.Image, d.m.incarnation()

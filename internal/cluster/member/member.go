@@ -126,13 +126,18 @@ type Stats struct {
 	Silence    time.Duration // since the controller answered last
 	Claims     int64         // of terms, that were tried
 	Failovers  int64         // that this member, as the controller, has done
+	Failing    int           // failovers that it is at
 }
 
 // Stats are the figures now.
 func (m *Member) Stats() Stats {
+	failing := 0
+	if d := m.director.Load(); d != nil {
+		failing = d.atWork()
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return Stats{Controller: m.Active(), Silence: time.Since(m.contact), Claims: m.counts.claims.Load(), Failovers: m.counts.failovers.Load()}
+	return Stats{Failing: failing, Controller: m.Active(), Silence: time.Since(m.contact), Claims: m.counts.claims.Load(), Failovers: m.counts.failovers.Load()}
 }
 
 // Active reports whether this member is the controller.
