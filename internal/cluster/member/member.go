@@ -302,6 +302,9 @@ func (m *Member) catchUp(ctx context.Context) error {
 // lost is what follows a poll that failed: it returns when the controller may be
 // polled again, whoever that is.
 func (m *Member) lost(ctx context.Context, h *holding, held metadata.Held, why error) error {
+	if m.hiccup(ctx, held) {
+		return nil // polled again before the store, which may be slow, is asked
+	}
 	if held.Term > 0 {
 		if err := m.catchUp(ctx); err != nil {
 			if _, ok := errors.AsType[*karst.CorruptError](err); ok || errors.Is(err, karst.UnsupportedVersion.Err()) {
@@ -348,6 +351,22 @@ func (m *Member) lost(ctx context.Context, h *holding, held metadata.Held, why e
 		_ = m.catchUp(ctx) // somebody else was faster; the next look finds out
 	}
 	return nil
+}
+
+// hiccup reports whether the controller of a term answers after all, within our
+// session: it still waits for our next poll. Later, or if it answers pings alone,
+// the log has to tell what became of us.
+func (m *Member) hiccup(ctx context.Context, held metadata.Held) bool {
+	m.mu.Lock()
+	silence := time.Since(m.contact)
+	m.mu.Unlock()
+	if held.Term == 0 || held.Peer == "" || held.Process == m.cfg.Self.Process || silence > m.cfg.SessionTimeout-pingMax {
+		return false
+	}
+	ping, cancel := context.WithTimeout(ctx, pingMax)
+	r, err := m.deps.Peers.At(held.Peer).Ping(ping, &pb.PingRequest{})
+	cancel()
+	return err == nil && r.Active && karst.Term(r.Term) == held.Term && m.pause(ctx, retryDelay)
 }
 
 // moved reports whether another term was claimed since.
