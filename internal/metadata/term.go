@@ -33,11 +33,28 @@ type Term struct {
 //
 // who says who claims; its End and Check are filled in.
 func (r *Replica) TakeOver(ctx context.Context, who Claim) (*Term, error) {
+	return r.takeOver(ctx, who, func(karst.Term) bool { return true })
+}
+
+// TakeOverFrom is TakeOver if the newest term is the one that is named; ErrLost if
+// it is not, and nothing was sealed.
+func (r *Replica) TakeOverFrom(ctx context.Context, who Claim, newest karst.Term) (*Term, error) {
+	return r.takeOver(ctx, who, func(k karst.Term) bool { return k == newest })
+}
+
+func (r *Replica) takeOver(ctx context.Context, who Claim, of func(karst.Term) bool) (*Term, error) {
 	if err := r.take(ctx); err != nil {
 		return nil, err
 	}
 	t := &Term{replica: r, claim: who}
-	if err := t.Next(ctx); err != nil {
+	err := t.tail(ctx)
+	if k := r.next.Term; err == nil && !of(k) {
+		err = fmt.Errorf("%w: term %d was claimed meanwhile", ErrLost, k)
+	}
+	if err == nil {
+		err = t.next(ctx)
+	}
+	if err != nil {
 		r.release()
 		return nil, err
 	}
@@ -47,21 +64,33 @@ func (r *Replica) TakeOver(ctx context.Context, who Claim) (*Term, error) {
 // Next goes from the newest term, the caller's own or another's, to a new one
 // that is the caller's. After an error the Term is over.
 func (t *Term) Next(ctx context.Context) error {
+	if err := t.tail(ctx); err != nil {
+		return err
+	}
+	return t.next(ctx)
+}
+
+// tail reads the log to its tail.
+func (t *Term) tail(ctx context.Context) error {
 	t.over = true
 	r := t.replica
 	// Straight after Load the tail need not be looked for again. Should it have
 	// moved meanwhile, sealing walks on; should the term have been claimed away,
 	// our claim is refused, and the next attempt begins with a look.
-	if !r.atTail {
-		if r.next.Term == 0 {
-			if err := r.load(ctx); err != nil {
-				return err
-			}
-		}
-		if err := r.catchUp(ctx); err != nil {
+	if r.atTail {
+		return nil
+	}
+	if r.next.Term == 0 {
+		if err := r.load(ctx); err != nil {
 			return err
 		}
 	}
+	return r.catchUp(ctx)
+}
+
+// next seals the term at whose tail the replica is, and claims the next.
+func (t *Term) next(ctx context.Context) error {
+	r := t.replica
 	r.atTail = false
 	if err := r.seal(ctx); err != nil {
 		return err

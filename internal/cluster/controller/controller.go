@@ -181,8 +181,20 @@ func (c *Controller) Active() bool {
 //
 // begun, if not nil, is called once the term is held.
 func (c *Controller) Run(ctx context.Context, begun func()) error {
+	return c.run(ctx, begun, c.replica.TakeOver)
+}
+
+// RunFrom is Run if the newest term is the one that is named, and ErrDeposed if it
+// is not: who claimed a newer one is not to lose it to us.
+func (c *Controller) RunFrom(ctx context.Context, newest karst.Term, begun func()) error {
+	return c.run(ctx, begun, func(ctx context.Context, who metadata.Claim) (*metadata.Term, error) {
+		return c.replica.TakeOverFrom(ctx, who, newest)
+	})
+}
+
+func (c *Controller) run(ctx context.Context, begun func(), takeOver func(context.Context, metadata.Claim) (*metadata.Term, error)) error {
 	ctx = store.WithCaller(ctx, store.CallerMetadata)
-	term, err := c.replica.TakeOver(ctx, c.cfg.Claim)
+	term, err := takeOver(ctx, c.cfg.Claim)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // asked to stop

@@ -55,9 +55,12 @@ const (
 	stepEvery    = 100 * time.Millisecond
 	planEvery    = time.Second
 	failoversMax = 8
-	movedLately  = time.Minute
-	movedMax     = 1 << 16
-	pinnedFor    = 10 * time.Minute // a leader that was asked for stays
+	// registersFirst is how long a controller that starts waits for its own
+	// registration: that fences the life before, and who is adopted needs an heir.
+	registersFirst = 500 * time.Millisecond
+	movedLately    = time.Minute
+	movedMax       = 1 << 16
+	pinnedFor      = 10 * time.Minute // a leader that was asked for stays
 	// loadsLag is how long loads show what was before a move: brokers measure over
 	// some seconds, and say so with a poll.
 	loadsLag    = 8 * time.Second
@@ -159,6 +162,9 @@ func (d *director) step(ctx context.Context) error {
 	}
 	for _, inc := range decision.Probe {
 		d.probe(ctx, img, inc)
+	}
+	if d.m.incarnation() == 0 && now.Sub(d.began) < registersFirst {
+		return nil
 	}
 	for b := range img.Brokers() {
 		if b.Phase == metadata.Fenced || b.Phase == metadata.Live && slices.Contains(decision.Dead, b.Incarnation) {

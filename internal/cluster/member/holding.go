@@ -59,7 +59,7 @@ func (h *holding) hold(ctx context.Context, before metadata.Held, begun func()) 
 	defer cancel()
 	d := newDirector(m, before, sessions.Config{Timeout: m.cfg.SessionTimeout, Sure: h.sure})
 	var wg sync.WaitGroup
-	err := m.deps.Controller.Run(ctx, func() {
+	err := m.deps.Controller.RunFrom(ctx, before.Term, func() {
 		m.director.Store(d)
 		begun()
 		wg.Go(func() {

@@ -306,7 +306,7 @@ func (m *Member) lost(ctx context.Context, h *holding, held metadata.Held, why e
 		return nil // polled again before the store, which may be slow, is asked
 	}
 	if held.Term > 0 {
-		if err := m.catchUp(ctx); err != nil {
+		if err := m.lookAgain(ctx); err != nil {
 			if _, ok := errors.AsType[*karst.CorruptError](err); ok || errors.Is(err, karst.UnsupportedVersion.Err()) {
 				return err // it stays so
 			}
@@ -333,13 +333,6 @@ func (m *Member) lost(ctx context.Context, h *holding, held metadata.Held, why e
 	if !m.pause(ctx, delay) {
 		return nil
 	}
-	if held.Term > 0 {
-		// Another may have been faster: its term is not to be ended. What claims
-		// after this look is refused by the claim.
-		if m.catchUp(ctx) != nil || m.moved(ctx, held) {
-			return nil
-		}
-	}
 	m.mu.Lock()
 	m.claims = append(m.claims, time.Now())
 	m.mu.Unlock()
@@ -351,6 +344,18 @@ func (m *Member) lost(ctx context.Context, h *holding, held metadata.Held, why e
 		_ = m.catchUp(ctx) // somebody else was faster; the next look finds out
 	}
 	return nil
+}
+
+// lookAgain reads the metadata log to its tail, unless that was done just now: a
+// broker that starts has.
+func (m *Member) lookAgain(ctx context.Context) error {
+	m.mu.Lock()
+	known := time.Since(m.known)
+	m.mu.Unlock()
+	if known < claimDelay {
+		return nil
+	}
+	return m.catchUp(ctx)
 }
 
 // hiccup reports whether the controller of a term answers after all, within our
@@ -503,6 +508,9 @@ func (m *Member) kick() {
 func (m *Member) Lead(self karst.Incarnation) {
 	m.self.Store(uint64(self))
 	m.kick()
+	if d := m.director.Load(); d != nil {
+		d.look()
+	}
 }
 
 // Drain asks that others take what this broker leads, and returns when they have,

@@ -517,7 +517,11 @@ func TestSure(t *testing.T) {
 		n.stop()
 		for process, sure := range map[metadata.ProcessID]bool{n.cfg.Self.Process: true, {9}: false} {
 			h := &holding{m: n.Member, sure: true}
-			h.begin(t.Context(), metadata.Held{Term: 1, Claim: metadata.Claim{Process: process}})
+			held, err := n.replica.Holder(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.begin(t.Context(), metadata.Held{Term: held.Term, Claim: metadata.Claim{Process: process}})
 			if h.sure != sure || !h.running() {
 				t.Errorf("after a holder %v: sure %v, running %v", process, h.sure, h.running())
 			}
