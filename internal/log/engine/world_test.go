@@ -37,6 +37,7 @@ type world struct {
 	wal     *wal.WAL
 	flusher *flush.Flusher
 	engine  *engine.Engine
+	watched *engine.Watchers
 	codecs  *record.Codecs
 	refuse  func(metadata.CommitRequest) error
 	// answerAfter is how much later than the image the answer to a commit comes.
@@ -89,8 +90,14 @@ func (w *world) Commit(_ context.Context, r metadata.CommitRequest) error {
 // newWorld starts an incarnation that leads the partitions of one topic.
 func newWorld(t *testing.T, partitions int, cfg engine.Config, rules record.Rules) *world {
 	t.Helper()
+	return newWorldOn(t, mem.New(""), partitions, cfg, rules)
+}
+
+// newWorldOn is newWorld over a bucket.
+func newWorldOn(t *testing.T, bucket store.Store, partitions int, cfg engine.Config, rules record.Rules) *world {
+	t.Helper()
 	pool := chunk.New(chunk.Config{Poison: true})
-	w := &world{t: t, bucket: mem.New(""), pool: pool, image: metadata.NewImage(cluster), codecs: record.NewCodecs(record.Limits{})}
+	w := &world{t: t, bucket: bucket, watched: engine.NewWatchers(), pool: pool, image: metadata.NewImage(cluster), codecs: record.NewCodecs(record.Limits{})}
 	w.cache = blockcache.New(w.bucket, blockcache.Config{MemoryBytes: 8 << 20, BlockBytes: 4 << 10, Chunks: pool})
 	create := &metadata.CreateTopic{ID: topic, Name: "t", ReplicationFactor: 1}
 	for range partitions {
@@ -115,7 +122,7 @@ func newWorld(t *testing.T, partitions int, cfg engine.Config, rules record.Rule
 		Image: w.image, Log: w.wal, Segments: w.cache,
 		Validator: record.NewValidator(w.codecs), Decoder: record.NewDecoder(w.codecs),
 		Rules:    func(*metadata.TopicState) record.Rules { return rules },
-		Watchers: engine.NewWatchers(),
+		Watchers: w.watched,
 		Flush:    func(s *wal.Segment) { w.flusher.Add(s) },
 		Unflushed: func() int64 {
 			n, _ := w.flusher.Unflushed()
