@@ -101,7 +101,10 @@ func (r *CommitRequest) holding(img *Image, d *changes) ([]heldRange, error) {
 		}
 		h.old = p
 		if err := h.check(img, r.trusted()); err != nil {
-			return nil, err
+			if refuseWhole {
+				return nil, err
+			}
+			continue
 		}
 		if err := h.checkObjects(r, b); err != nil {
 			return nil, err

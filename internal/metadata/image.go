@@ -360,6 +360,9 @@ func (i *Image) Deletable(o ObjectID) bool {
 		if known {
 			end = b.WALEnd
 		}
+		if !adoptedOnly && known && b.Phase == Fenced {
+			return true
+		}
 		return adopted && end != 0 && o.Number != end
 	default:
 		return false

@@ -113,7 +113,7 @@ func (t *Term) next(ctx context.Context) error {
 // seal ends the term the replica is in and reads it to its end: afterwards
 // r.next is the number of its tombstone.
 func (r *Replica) seal(ctx context.Context) error {
-	if r.next.Term == 0 {
+	if r.next.Term == 0 || !sealFirst {
 		return nil // nothing before the first term
 	}
 	k := r.next.Term

@@ -36,6 +36,32 @@ var scenarios = map[string]scenario{
 	"break_epoch": {(*World).playReturn, lost},
 	// A proof matters to a coordinator that does not write and is asked.
 	"break_proof": {(*World).playStaleOffsets, []Kind{Older}},
+	// What is in flight matters to whoever hands a partition over, when uploads take
+	// long and moves are frequent.
+	"break_drain": {staged{
+		brokers: 3, producers: 4, rounds: 8, every: time.Second, moving: 150 * time.Millisecond,
+		rules: []faults.Rule{{Kind: faults.Slow, Delay: faults.Uniform(400 * time.Millisecond), Ops: []store.Op{store.OpCreate}, Callers: []store.Caller{store.CallerWAL}}},
+	}.play, lost},
+	// A refusal is whole for a hand-over to a broker that is fenced meanwhile, while
+	// what lies before it is uploaded.
+	"break_whole": {staged{
+		brokers: 3, producers: 4, rounds: 10, every: 1500 * time.Millisecond, moving: 100 * time.Millisecond, blow: crashAny,
+		rules: []faults.Rule{{Kind: faults.Slow, Delay: faults.Uniform(2 * time.Second), Callers: []store.Caller{store.CallerFlush}}},
+	}.play, append([]Kind{Stuck}, lost...)},
+	// The seal matters to a controller that is parted from all others, and writes on.
+	"break_seal": {staged{
+		brokers: 3, producers: 3, rounds: 6, every: 3 * time.Second, moving: 200 * time.Millisecond, creating: 50 * time.Millisecond, blow: isolateController,
+		rules: []faults.Rule{{Kind: faults.Slow, Delay: faults.Uniform(20 * time.Millisecond)}},
+	}.play, append([]Kind{TopicLost, Stuck}, lost...)},
+	// Adoption comes before collection for a failover that takes long.
+	"break_collect": {staged{
+		brokers: 3, producers: 4, rounds: 8, every: 2 * time.Second, blow: crashAny,
+		tune: func(w *World) {
+			w.Config.SweepInterval, w.Config.FlushInterval, w.Config.FlushBytes = 500*time.Millisecond, 20*time.Second, 1<<20
+			w.Tuning.SweepDelay, w.Tuning.ReapGrace = 200*time.Millisecond, 100*time.Millisecond
+		},
+		rules: []faults.Rule{{Kind: faults.Slow, Delay: faults.Uniform(5 * time.Second), Callers: []store.Caller{store.CallerRecovery}}},
+	}.play, append([]Kind{Stuck}, lost...)},
 	// Two brokers that take the metadata from each other, no guard in particular.
 	"rivals": {directed{
 		rules: []faults.Rule{

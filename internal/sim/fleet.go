@@ -21,7 +21,8 @@ type fleet struct {
 	w     *World
 	harsh float64
 	calm  bool
-	first int // brokers at the start
+	first int           // brokers at the start
+	given []faults.Rule // of every process, if it is calm
 	peers *peer.Peers
 
 	// Of what lasts: a partition, a broker that is away. heal ends it all.
@@ -73,8 +74,11 @@ func (f *fleet) begin() {
 func (f *fleet) rules() []faults.Rule {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.calm || f.healed {
+	switch {
+	case f.healed:
 		return nil
+	case f.calm:
+		return f.given
 	}
 	return (&nemesis{w: f.w, rng: f.rng, harsh: f.harsh}).rules()
 }

@@ -18,7 +18,7 @@ func (e *Engine) Offer(ctx context.Context, tps []karst.TopicPartition) error {
 		if err != nil {
 			continue
 		}
-		if c := p.Offer(); c != nil {
+		if c := p.Offer(); c != nil && drainFirst {
 			flying = append(flying, c)
 		}
 		e.deps.Watchers.Notify(tp) // long polls look elsewhere

@@ -1,0 +1,5 @@
+//go:build break_collect
+
+package sim
+
+const mutation = "break_collect"

@@ -1,0 +1,5 @@
+//go:build break_drain
+
+package sim
+
+const mutation = "break_drain"

@@ -1,0 +1,5 @@
+//go:build break_seal
+
+package sim
+
+const mutation = "break_seal"

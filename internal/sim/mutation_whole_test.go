@@ -1,0 +1,5 @@
+//go:build break_whole
+
+package sim
+
+const mutation = "break_whole"
