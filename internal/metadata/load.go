@@ -101,8 +101,9 @@ func (r *Replica) loadFrom(ctx context.Context, snapshots []listedSnapshot) (aga
 		}
 		r.next = Position{Term: at.Term, Number: at.Number + 1}
 		r.behind = Behind{}
+		holder, read := commits.claims[at.Term]
 		r.mu.Lock()
-		r.held, r.feed = Held{Term: at.Term, unread: true}, feed{}
+		r.held, r.feed = Held{Term: at.Term, Claim: holder, unread: !read}, feed{}
 		r.mu.Unlock()
 		r.publish(img, &Delta{Position: at, Reset: true})
 		return false, r.applyAhead(commits)
@@ -203,7 +204,7 @@ func (r *Replica) readListed(ctx context.Context, after Position) ahead {
 	return ahead{commits: all, claims: r.readAll(ctx, after.Term, all)}
 }
 
-// readAll reads commits, and the claims of their terms above the first one.
+// readAll reads commits, and the claims of their terms and of the one before.
 func (r *Replica) readAll(ctx context.Context, above karst.Term, all []readCommit) map[karst.Term]Claim {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -215,6 +216,9 @@ func (r *Replica) readAll(ctx context.Context, above karst.Term, all []readCommi
 			claims[k] = c
 			mu.Unlock()
 		}
+	}
+	if above > 0 { // of the term that the snapshot is in: who holds it
+		wg.Go(func() { claim(above) })
 	}
 	slots := make(chan struct{}, readsAtOnce)
 	for n := range all {

@@ -80,10 +80,10 @@ func TestSim(t *testing.T) {
 	t.Logf("%d seeds, %d records and %d offset commits acknowledged, %d faults injected; events %v", seeds, records, commits, injected, events)
 	if seeds >= seedsDefault {
 		wantCovered(t, seeds, covered, events)
-		for _, a := range actions {
-			if hits[a.name] == 0 {
-				t.Errorf("never happened: %s", a.name)
-			}
+	}
+	for _, a := range actions { // the rarest happens in one world of fifty
+		if hits[a.name] == 0 && seeds >= 300 {
+			t.Errorf("never happened: %s", a.name)
 		}
 	}
 	if !testing.Verbose() {
