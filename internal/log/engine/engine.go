@@ -129,12 +129,20 @@ func (e *Engine) lead(tp karst.TopicPartition) (*partition.Partition, error) {
 		}
 		return nil, karst.UnknownTopicID.Errorf("no topic has id %s", tp.Topic)
 	}
-	if s.Leader != e.cfg.Self {
+	if s.Leader != e.cfg.Self || e.over() {
 		return nil, karst.NotLeader.Errorf("partition %s is not led here", tp)
 	}
 	p = partition.Open(s)
 	e.partitions[tp] = p
 	return p, nil
+}
+
+// over reports whether this incarnation was fenced. What it led may have no other
+// leader yet, at the same epoch, and end where its log was found to end: above what
+// it has heard of. The caller holds mu.
+func (e *Engine) over() bool {
+	b, ok := e.image.Broker(e.cfg.Self)
+	return ok && b.Phase != metadata.Live
 }
 
 // rulesOf are the rules of a topic, cached until its configs change.
@@ -370,7 +378,7 @@ func (e *Engine) install(img *metadata.Image, d *metadata.Delta) (ended []*parti
 			continue
 		}
 		s, ok := e.image.Partition(tp)
-		if !ok || s.Leader != e.cfg.Self || s.Epoch != p.Epoch() {
+		if !ok || s.Leader != e.cfg.Self || s.Epoch != p.Epoch() || e.over() {
 			delete(e.partitions, tp)
 			ended = append(ended, p)
 			continue
