@@ -287,6 +287,7 @@ func (n *stormer) takeOver(p *seat) bool {
 
 // cutOff is takeOver of one that hears nothing any more, and goes on.
 func (n *stormer) cutOff(p *seat) bool {
+	n.w.event("cut off")
 	switch n.rng.IntN(3) {
 	case 0:
 		n.at(p).Cut(forClients)

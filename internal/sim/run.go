@@ -81,7 +81,7 @@ const (
 )
 
 // Play plays a scenario to its end and checks everything.
-func (w *World) Play(s Scenario) { //nolint:funlen // one life of a world, in order
+func (w *World) Play(s Scenario) {
 	rng := rand.New(rand.NewPCG(w.Seed, 7))
 	fate := w.fateOf(s)
 	fate.begin()
