@@ -72,12 +72,15 @@ var scenarios = map[string]scenario{
 	}.play, lost},
 }
 
+// directedMax bounds the seeds of each scenario, each of which takes seconds.
+const directedMax = 15
+
 // TestDirected wants nothing found in the scenarios while the guards are there.
 func TestDirected(t *testing.T) {
 	if mutated {
 		t.Skip("a guard is taken away")
 	}
-	seeds := setting(t, "KARST_TEST_SIM_SEEDS", 4)
+	seeds := min(setting(t, "KARST_TEST_SIM_SEEDS", 4), directedMax)
 	for name, s := range scenarios {
 		for seed := uint64(1); seed <= seeds; seed++ {
 			t.Run(fmt.Sprintf("%s/%d", name, seed), func(t *testing.T) {

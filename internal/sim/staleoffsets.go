@@ -25,6 +25,11 @@ func (w *World) playStaleOffsets() {
 		w.reportf(Stuck, "a minute was too short to create a topic")
 		return
 	}
+	// Of two that register one after the other either may be the newer one, which may
+	// then be crashed: whatever runs a broker starts it again.
+	watching, stop := context.WithCancel(context.Background())
+	defer stop()
+	go w.supervise(watching, func() bool { return false }, func() *Process { return w.Start(1, faults.ObjectStore()...) })
 	onlookers := w.gather(Crowd{Onlookers: 4}, s0)
 	c := w.newGroupClient("committer", 7900)
 	for range 4 {
@@ -38,6 +43,7 @@ func (w *World) playStaleOffsets() {
 	c.commitFor(time.Second, &consumerGroup{name: simpleGroup, topics: []*topic{s0}})
 	c.hangUp()
 	onlookers.disperse()
+	stop()
 	(&nemesis{w: w, rng: rng}).heal()
 	w.finish()
 }
