@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -39,16 +40,23 @@ const gapsMax = 1024
 // the next epoch, within the time that requests are in flight.
 type gaps map[gapKey]gap
 
+// The client's own words for a partition count: a broker whose image is behind may
+// not know yet what they mean.
 type gapKey struct {
-	at       karst.TopicPartition
+	called   producedTo
 	producer karst.ProducerID
 	epoch    karst.ProducerEpoch
 }
 
 type gap struct {
 	first karst.Sequence // of the batch that is to come again
-	epoch karst.Epoch    // of the partition, when it was refused
+	epoch karst.Epoch    // of the partition, when it was refused; NoEpoch if it was not known
+	since time.Time
 }
+
+// unknownFor is how long a gap of a partition that was not known counts: longer than
+// any image is behind, and not so long that a topic which is created later suffers.
+const unknownFor = 30 * time.Second
 
 // gapLog tells what gaps need to know of a partition.
 type gapLog interface {
@@ -59,15 +67,19 @@ type gapLog interface {
 	has(ctx context.Context, at karst.TopicPartition, producer karst.ProducerID, epoch karst.ProducerEpoch, s karst.Sequence) (bool, error)
 }
 
-func gapOf(at karst.TopicPartition, i record.Info) gapKey {
-	return gapKey{at, i.Producer, i.ProducerEpoch}
+func gapOf(called producedTo, i record.Info) gapKey {
+	return gapKey{called, i.Producer, i.ProducerEpoch}
 }
 
 // check refuses a batch that follows one which has not come again yet.
-func (g gaps) check(ctx context.Context, log gapLog, at karst.TopicPartition, i record.Info) error {
-	k := gapOf(at, i)
+func (g gaps) check(ctx context.Context, log gapLog, called producedTo, at karst.TopicPartition, i record.Info) error {
+	k := gapOf(called, i)
 	open, ok := g[k]
 	if !ok || i.Producer < 0 {
+		return nil
+	}
+	if open.epoch == karst.NoEpoch && time.Since(open.since) > unknownFor {
+		delete(g, k)
 		return nil
 	}
 	if i.BaseSequence > open.first {
@@ -87,14 +99,14 @@ func (g gaps) check(ctx context.Context, log gapLog, at karst.TopicPartition, i 
 }
 
 // refused notes a batch that the client sends again.
-func (g gaps) refused(log gapLog, at karst.TopicPartition, i record.Info, err error) {
+func (g gaps) refused(log gapLog, called producedTo, at karst.TopicPartition, i record.Info, err error) {
 	if i.Producer < 0 || !again(err) {
 		return
 	}
 	if len(g) >= gapsMax {
 		clear(g)
 	}
-	g[gapOf(at, i)] = gap{first: i.BaseSequence, epoch: log.epochOf(at)}
+	g[gapOf(called, i)] = gap{first: i.BaseSequence, epoch: log.epochOf(at), since: time.Now()}
 }
 
 // again reports whether a client sends a batch again after the error.
@@ -104,7 +116,7 @@ func again(err error) bool {
 		return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 	}
 	switch k.Code {
-	case karst.NotLeader, karst.TimedOut, karst.StorageError, karst.Overloaded, karst.ShuttingDown:
+	case karst.NotLeader, karst.TimedOut, karst.StorageError, karst.Overloaded, karst.ShuttingDown, karst.UnknownTopic, karst.UnknownTopicID:
 		return true
 	}
 	return false

@@ -8,6 +8,7 @@ import (
 	"github.com/karst-io/karst"
 	"github.com/karst-io/karst/internal/log/engine"
 	"github.com/karst-io/karst/internal/log/record"
+	"github.com/karst-io/karst/internal/metadata"
 )
 
 // TestNothingIsAppendedBehindAGap: after a batch that its client sends again,
@@ -51,6 +52,39 @@ func TestNothingIsAppendedBehindAGap(t *testing.T) {
 		want(send(first, 7, 0, 4), kerr.InvalidRecord.Code, "a batch that does not come again")
 		refuse(nil)
 		want(send(first, 7, 0, 6), 0, "what follows that: the log decides")
+	})
+}
+
+// TestGapOfAPartitionNotKnownYet: a broker whose image is behind sends the first
+// batch back, and knows the topic before the ones in flight behind it come.
+func TestGapOfAPartitionNotKnownYet(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *dataWorld) {
+		c := &Conn{server: w.server, gaps: gaps{}}
+		send := func(sequence int32) int16 {
+			t.Helper()
+			m := produceOf(t, 12, -1, 0)
+			m.Topics[0].Topic = "late"
+			m.Topics[0].Partitions[0].Records = batchOf(t, 2, func(b *record.Builder) {
+				b.Producer, b.ProducerEpoch, b.BaseSequence = 7, 1, karst.Sequence(sequence)
+			})
+			r, err := w.produceOn(t.Context(), c, m, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r.Topics[0].Partitions[0].ErrorCode
+		}
+		if got := send(0); got != kerr.UnknownTopicOrPartition.Code {
+			t.Fatalf("the first batch: code %d", got)
+		}
+		w.images.apply(t, &metadata.CreateTopic{ID: karst.TopicID{7}, Name: "late", Partitions: []metadata.NewPartition{{Leader: selfInc}}})
+		for _, tc := range []struct {
+			sequence int32
+			want     int16
+		}{{2, gapCode}, {4, gapCode}, {0, 0}, {2, 0}, {4, 0}} {
+			if got := send(tc.sequence); got != tc.want {
+				t.Errorf("sequence %d: code %d, want %d", tc.sequence, got, tc.want)
+			}
+		}
 	})
 }
 
@@ -101,7 +135,7 @@ func TestGapsOfOtherEpochs(t *testing.T) {
 			if got := send(p, 6); got != tc.want {
 				t.Errorf("%s: code %d, want %d", tc.what, got, tc.want)
 			}
-			if _, open := c.gaps[gapKey{tpT(p), 7, 1}]; open != (tc.want != 0) {
+			if _, open := c.gaps[gapKey{producedTo{topic: "t", index: p}, 7, 1}]; open != (tc.want != 0) {
 				t.Errorf("%s: the gap is open: %v", tc.what, open)
 			}
 		}

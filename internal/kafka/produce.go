@@ -91,11 +91,14 @@ func applyProduce(s *Server, ctx context.Context, r *Request) (Pending, error) {
 				continue
 			}
 			where, err := p.d.find(r.Version >= 13, t.TopicID, t.Topic, a.Partition)
-			if err == nil && twice[producedTo{t.Topic, t.TopicID, a.Partition}] {
+			called := producedTo{t.Topic, t.TopicID, a.Partition}
+			switch {
+			case err != nil:
+				p.unknown(called, where, t.Partitions[j].Records, err)
+			case twice[called]:
 				err = karst.InvalidRequest.Errorf("partition %d is in the request twice", a.Partition)
-			}
-			if err == nil {
-				err = p.append(ctx, where, i, j)
+			default:
+				err = p.append(ctx, called, where, i, j)
 			}
 			if err != nil {
 				p.fail(a, where, err)
@@ -171,8 +174,19 @@ func checkBatch(version int16, b []byte) error {
 	return nil
 }
 
+// unknown notes a batch for a partition that this broker does not know, perhaps
+// not yet: what is in flight behind it must not be taken for the first one.
+func (p *produce) unknown(called producedTo, where karst.TopicPartition, b []byte, err error) {
+	if checkBatch(p.r.Version, b) != nil {
+		return
+	}
+	if info, bad := record.Parse(b); bad == nil {
+		p.r.Conn.gaps.refused(p.d, called, where, info, err)
+	}
+}
+
 // append puts one partition's batch into the log.
-func (p *produce) append(ctx context.Context, where karst.TopicPartition, topic, partition int) error {
+func (p *produce) append(ctx context.Context, called producedTo, where karst.TopicPartition, topic, partition int) error {
 	b := p.req.Topics[topic].Partitions[partition].Records
 	if err := checkBatch(p.r.Version, b); err != nil {
 		return err
@@ -187,12 +201,12 @@ func (p *produce) append(ctx context.Context, where karst.TopicPartition, topic,
 	if err != nil {
 		return err
 	}
-	if err := p.r.Conn.gaps.check(ctx, p.d, where, info); err != nil {
+	if err := p.r.Conn.gaps.check(ctx, p.d, called, where, info); err != nil {
 		return asNamed(p.r.Version >= 13, err)
 	}
 	done, err := p.d.log.Append(ctx, where, b, p.r.Frame)
 	if err != nil {
-		p.r.Conn.gaps.refused(p.d, where, info, err)
+		p.r.Conn.gaps.refused(p.d, called, where, info, err)
 		return asNamed(p.r.Version >= 13, err)
 	}
 	a := &p.resp.Topics[topic].Partitions[partition]
