@@ -24,6 +24,7 @@ func objectStore() []faults.Rule { return faults.ObjectStore() }
 func big(w *World) {
 	cfg, _ := defaults()
 	cfg.MemoryBytes, cfg.WALBatchBytes, cfg.FlushBytes, cfg.FlushInterval = 1<<30, 8<<20, 64<<20, time.Minute
+	cfg.SessionTimeout, cfg.PlacementDelay = 6*time.Second, 2*time.Second
 	cfg.WALStallTimeout, cfg.RetentionCheck, cfg.SweepInterval = 30*time.Second, 5*time.Minute, 6*time.Hour
 	w.Config, w.Tuning = cfg, broker.Tuning{}
 }

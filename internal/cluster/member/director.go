@@ -46,8 +46,7 @@ type director struct {
 	changed  chan struct{}                         // closed and replaced when moves change
 	settled  time.Time                             // when a move was done, or void, last
 	planned  time.Time
-	members  int                       // live brokers as of the last plan
-	waiting  map[karst.Incarnation]int // polls that are being answered
+	members  int // live brokers as of the last plan
 }
 
 // Pace of a director.
@@ -76,7 +75,7 @@ func newDirector(m *Member, before metadata.Held, cfg sessions.Config) *director
 		m: m, before: before, began: now, poke: make(chan struct{}, 1), ended: make(chan struct{}),
 		sessions: sessions.New(cfg, now), loads: map[karst.Incarnation]balance.Load{}, leaving: map[karst.Incarnation]bool{},
 		failing: map[karst.Incarnation]bool{}, moves: map[karst.TopicPartition]balance.Move{}, asked: map[karst.TopicPartition]balance.Move{}, moved: map[karst.TopicPartition]time.Time{}, pinned: map[karst.TopicPartition]time.Time{},
-		told: map[karst.Incarnation]uint64{}, changed: make(chan struct{}), waiting: map[karst.Incarnation]int{},
+		told: map[karst.Incarnation]uint64{}, changed: make(chan struct{}),
 	}
 }
 
@@ -149,9 +148,6 @@ func (d *director) step(ctx context.Context) error {
 	img := d.m.deps.Replica.Image()
 	now := time.Now()
 	d.mu.Lock()
-	for inc := range d.waiting {
-		d.sessions.Heard(inc, now)
-	}
 	decision := d.sessions.Step(now, d.others(img))
 	if now.Sub(d.began) >= d.m.cfg.PlacementDelay {
 		d.warm = true

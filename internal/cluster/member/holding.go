@@ -12,10 +12,11 @@ import (
 
 // holding is this member's holding of the metadata term, or its attempt.
 type holding struct {
-	m      *Member
-	cancel context.CancelFunc
-	ended  chan struct{} // closed when it is over; nil: none was begun
-	sure   bool          // we yielded, and nobody took our place
+	m       *Member
+	cancel  context.CancelFunc
+	ended   chan struct{} // closed when it is over; nil: none was begun
+	sure    bool          // we yielded, and nobody took our place
+	vouched int           // how often in a row others had contact with a holder that we lost
 }
 
 func (h *holding) running() bool {

@@ -193,6 +193,7 @@ func (m *Member) Run(ctx context.Context) error {
 			err = m.follow(ctx, m.deps.Peers.At(held.Peer), held)
 		}
 		if err == nil || ctx.Err() != nil {
+			h.vouched = 0
 			continue
 		}
 		m.mu.Lock()
@@ -318,8 +319,9 @@ func (m *Member) lost(ctx context.Context, h *holding, held metadata.Held, why e
 			return nil
 		}
 		vouched, alone := m.vouched(ctx, held)
-		if vouched {
-			m.pause(ctx, m.beat()/4)
+		if vouched { // perhaps by one that has not noticed yet
+			m.pause(ctx, min(retryDelay<<min(h.vouched, 10), m.beat()/4))
+			h.vouched++
 			return nil
 		}
 		if alone && !m.nobodyElse(ctx, held) {

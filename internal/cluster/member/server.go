@@ -71,7 +71,11 @@ func (d *director) poll(ctx context.Context, r *pb.PollRequest) (*pb.PollRespons
 		return &pb.PollResponse{Error: peer.Refusal(karst.InvalidRequest.Errorf("%v", err))}, nil
 	}
 	d.arrived(inc, r.Draining, load)
-	defer func() { d.answered(inc, ctx.Err() != nil) }()
+	defer func() {
+		if ctx.Err() != nil {
+			d.broke(inc)
+		}
+	}()
 	replica := d.m.deps.Replica
 	at := peer.DecodePosition(r.Position)
 	beat := time.NewTimer(d.m.beat())
@@ -102,7 +106,8 @@ func (d *director) poll(ctx context.Context, r *pb.PollRequest) (*pb.PollRespons
 	}
 }
 
-// arrived notes a poll.
+// arrived notes a poll. Only its coming is a sign of life: while it waits for its
+// answer nothing is heard of the broker.
 func (d *director) arrived(inc karst.Incarnation, leaving bool, l balance.Load) {
 	if inc == 0 {
 		return
@@ -110,7 +115,6 @@ func (d *director) arrived(inc karst.Incarnation, leaving bool, l balance.Load) 
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.sessions.Heard(inc, time.Now())
-	d.waiting[inc]++
 	d.loads[inc] = l
 	if inc != d.m.incarnation() {
 		d.warm = true
@@ -122,21 +126,13 @@ func (d *director) arrived(inc karst.Incarnation, leaving bool, l balance.Load) 
 	}
 }
 
-// answered notes the end of a poll: by an answer, or because the connection broke
-// or the broker did not wait any longer.
-func (d *director) answered(inc karst.Incarnation, broke bool) {
-	if inc == 0 {
-		return
-	}
+// broke notes that a poll had no end: its connection broke, or the broker did not
+// wait for the answer.
+func (d *director) broke(inc karst.Incarnation) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.waiting[inc]--; d.waiting[inc] == 0 {
-		delete(d.waiting, inc)
-	}
-	if broke {
-		d.sessions.Broke(inc)
-		d.look()
-	}
+	d.sessions.Broke(inc)
+	d.look()
 }
 
 // Register implements peerpbconnect.PeerHandler.
