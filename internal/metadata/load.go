@@ -218,7 +218,8 @@ func (r *Replica) readAll(ctx context.Context, above karst.Term, all []readCommi
 		}
 	}
 	if above > 0 { // of the term that the snapshot is in: who holds it
-		wg.Go(func() { claim(above) })
+		first := above
+		wg.Go(func() { claim(first) })
 	}
 	slots := make(chan struct{}, readsAtOnce)
 	for n := range all {

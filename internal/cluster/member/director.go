@@ -105,7 +105,7 @@ func (d *director) begin() {
 	d.m.mu.Lock()
 	contact := d.m.contact
 	d.m.mu.Unlock()
-	if earliest := d.began.Add(-d.m.cfg.SessionTimeout / 2); contact.Before(earliest) {
+	if earliest := d.began.Add(-d.m.cfg.SessionTimeout * 3 / 4); contact.Before(earliest) {
 		contact = earliest
 	}
 	d.mu.Lock()
