@@ -20,7 +20,7 @@ type Network struct {
 	latency time.Duration
 
 	mu        sync.Mutex
-	listeners map[string]*listener
+	listeners map[string][]*listener // by address, the newest last
 	ports     int
 	conns     map[*conn]struct{} // that were dialed and not closed
 	blocked   map[way]bool
@@ -34,7 +34,7 @@ type way struct{ from, to string }
 // NewNetwork makes a network in which bytes take latency.
 func NewNetwork(latency time.Duration) *Network {
 	return &Network{
-		latency: latency, listeners: map[string]*listener{}, conns: map[*conn]struct{}{}, blocked: map[way]bool{}, frozen: map[string]bool{},
+		latency: latency, listeners: map[string][]*listener{}, conns: map[*conn]struct{}{}, blocked: map[way]bool{}, frozen: map[string]bool{},
 		healed: make(chan struct{}),
 	}
 }
@@ -47,7 +47,7 @@ func (n *Network) Listen(p *Process, at string) *listener {
 	l := &listener{process: p, at: addr(at), queue: make(chan net.Conn, 128), closed: make(chan struct{})}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.listeners[at] = l
+	n.listeners[at] = append(n.listeners[at], l)
 	return l
 }
 
@@ -71,7 +71,7 @@ func (n *Network) Dial(ctx context.Context, from, at string) (*conn, error) {
 func (n *Network) dial(from, at string) (*conn, <-chan struct{}, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	l := n.listeners[at]
+	l := n.listener(at)
 	if l == nil {
 		return nil, nil, errRefused
 	}
@@ -94,6 +94,31 @@ func (n *Network) dial(from, at string) (*conn, <-chan struct{}, error) {
 		delete(n.conns, client)
 	}
 	return client, nil, nil
+}
+
+// listener is who listens at an address: the newest that has not closed. Should the
+// newest have ended, connections go to the one before, as when an address moves
+// back. The caller holds mu.
+func (n *Network) listener(at string) *listener {
+	all := n.listeners[at]
+	for len(all) > 1 && all[len(all)-1].over() {
+		all = all[:len(all)-1]
+	}
+	n.listeners[at] = all
+	if len(all) == 0 {
+		return nil
+	}
+	return all[len(all)-1]
+}
+
+// over reports whether the listener was closed.
+func (l *listener) over() bool {
+	select {
+	case <-l.closed:
+		return true
+	default:
+		return false
+	}
 }
 
 // Partition parts two hosts: what either sends does not arrive, and nothing tells
