@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 
 	"github.com/karst-io/karst"
 	"github.com/karst-io/karst/internal/log/wal"
@@ -13,13 +12,9 @@ import (
 	"github.com/karst-io/karst/internal/store/objlog"
 )
 
-const (
-	// recoveriesAtOnce bounds the failovers that Recover has at work.
-	recoveriesAtOnce = 8
-	// plansMax bounds how often an adoption is computed anew because the image
-	// moved between plan and commit: a new leader died, say.
-	plansMax = 16
-)
+// plansMax bounds how often an adoption is computed anew because the image moved
+// between plan and commit: a new leader died, say.
+const plansMax = 16
 
 // Committer is what a failover needs of the controller. Its methods return
 // after the commit is applied to the image that Deps.Image returns.
@@ -180,31 +175,4 @@ func (f *Failover) done(r *metadata.CommitRequest) {
 	f.state = Done
 	f.deps.Log.Info("adopted", "incarnation", f.inc, "wal_end", r.WALEnd, "objects", len(f.sealed.Objects),
 		"partitions", len(r.Ranges), "stopped", len(r.Stopped), "held", len(r.Held))
-}
-
-// Recover adopts, in parallel, every incarnation but self that is not adopted:
-// what a broker that starts alone has to do. Everybody else must be dead, or is
-// from now on.
-func Recover(ctx context.Context, d Deps, self karst.Incarnation) error {
-	d.Sealer = self
-	slots := make(chan struct{}, recoveriesAtOnce)
-	var errs []error
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	for b := range d.Image().Brokers() {
-		if b.Incarnation == self || b.Phase == metadata.Adopted {
-			continue
-		}
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			if err := New(d, b.Incarnation).Run(ctx); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				errs = append(errs, err)
-			}
-		})
-	}
-	wg.Wait()
-	return errors.Join(errs...)
 }

@@ -496,7 +496,9 @@ func TestHeirDies(t *testing.T) {
 	})
 }
 
-func TestRecover(t *testing.T) {
+// TestSeveralAtOnce fails over a fenced and a live incarnation beside each other, as
+// the controller does.
+func TestSeveralAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 1)
 		b := c.broker(t, c.st)
@@ -507,9 +509,16 @@ func TestRecover(t *testing.T) {
 		}
 		d := c.deps(c.st)
 		d.Place = func(*metadata.Image, *metadata.PartitionState) karst.Incarnation { return 3 }
-		if err := Recover(t.Context(), d, 3); err != nil {
-			t.Fatal(err)
+		d.Sealer = 3
+		var wg sync.WaitGroup
+		for _, inc := range []karst.Incarnation{dead, heir} {
+			wg.Go(func() {
+				if err := New(d, inc).Run(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
 		}
+		wg.Wait()
 		for in := range c.Image().Brokers() {
 			if (in.Incarnation == 3) != (in.Phase == metadata.Live) || in.Phase == metadata.Fenced {
 				t.Errorf("incarnation %d is in phase %d", in.Incarnation, in.Phase)
