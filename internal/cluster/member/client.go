@@ -180,18 +180,13 @@ func errNotController() error {
 
 func encodeLoad(l balance.Load) *pb.Load {
 	m := &pb.Load{BytesIn: l.BytesIn, BytesOut: l.BytesOut, Requests: l.Requests}
-	topics := map[karst.TopicID]uint32{}
+	var topics peer.Topics
 	for tp, rate := range l.Hot {
-		n, ok := topics[tp.Topic]
-		if !ok {
-			n = uint32(len(topics))
-			topics[tp.Topic] = n
-			m.Topics = append(m.Topics, tp.Topic[:])
-		}
-		m.Topic = append(m.Topic, n)
+		m.Topic = append(m.Topic, topics.Add(tp.Topic))
 		m.Partition = append(m.Partition, int32(tp.Partition))
 		m.Rate = append(m.Rate, rate)
 	}
+	m.Topics = topics.IDs
 	return m
 }
 
@@ -211,11 +206,11 @@ func decodeLoad(m *pb.Load) (balance.Load, error) {
 	}
 	l.Hot = make(map[karst.TopicPartition]float64, n)
 	for k := range n {
-		at := int(m.Topic[k])
-		if at >= len(m.Topics) || len(m.Topics[at]) != len(karst.TopicID{}) {
-			return l, fmt.Errorf("a load of no topic")
+		id, err := peer.TopicAt(m.Topics, m.Topic[k])
+		if err != nil {
+			return l, fmt.Errorf("a load: %w", err)
 		}
-		l.Hot[karst.TopicPartition{Topic: karst.TopicID(m.Topics[at]), Partition: karst.Partition(m.Partition[k])}] = m.Rate[k]
+		l.Hot[karst.TopicPartition{Topic: id, Partition: karst.Partition(m.Partition[k])}] = m.Rate[k]
 	}
 	return l, nil
 }

@@ -53,20 +53,44 @@ func DecodePosition(p *pb.Position) metadata.Position {
 // EncodeMoves encodes partitions that a broker is to hand over.
 func EncodeMoves(moves []Move) *pb.Moves {
 	m := &pb.Moves{}
-	topics := map[karst.TopicID]uint32{}
+	var topics Topics
 	for _, v := range moves {
-		n, ok := topics[v.Partition.Topic]
-		if !ok {
-			n = uint32(len(topics))
-			topics[v.Partition.Topic] = n
-			m.Topics = append(m.Topics, v.Partition.Topic[:])
-		}
-		m.Topic = append(m.Topic, n)
+		m.Topic = append(m.Topic, topics.Add(v.Partition.Topic))
 		m.Partition = append(m.Partition, int32(v.Partition.Partition))
 		m.Epoch = append(m.Epoch, int32(v.Epoch))
 		m.To = append(m.To, uint64(v.To))
 	}
+	m.Topics = topics.IDs
 	return m
+}
+
+// Topics names topics once in a message; the rest of it refers to them by index.
+// The zero value is empty.
+type Topics struct {
+	IDs   [][]byte
+	index map[karst.TopicID]uint32
+}
+
+// Add is the index of a topic.
+func (t *Topics) Add(id karst.TopicID) uint32 {
+	n, ok := t.index[id]
+	if !ok {
+		if t.index == nil {
+			t.index = map[karst.TopicID]uint32{}
+		}
+		n = uint32(len(t.IDs))
+		t.index[id] = n
+		t.IDs = append(t.IDs, id[:])
+	}
+	return n
+}
+
+// TopicAt is the topic of an index into what another broker sent.
+func TopicAt(ids [][]byte, at uint32) (karst.TopicID, error) {
+	if uint64(at) >= uint64(len(ids)) || len(ids[at]) != len(karst.TopicID{}) {
+		return karst.TopicID{}, fmt.Errorf("%d is the index of no topic", at)
+	}
+	return karst.TopicID(ids[at]), nil
 }
 
 // Move is a partition that its leader is to hand over.
@@ -84,12 +108,12 @@ func DecodeMoves(m *pb.Moves) ([]Move, error) {
 	}
 	out := make([]Move, n)
 	for k := range out {
-		at := m.Topic[k]
-		if int(at) >= len(m.Topics) || len(m.Topics[at]) != len(karst.TopicID{}) {
-			return nil, fmt.Errorf("move %d is of no topic", k)
+		id, err := TopicAt(m.Topics, m.Topic[k])
+		if err != nil {
+			return nil, fmt.Errorf("move %d: %w", k, err)
 		}
 		out[k] = Move{
-			Partition: karst.TopicPartition{Topic: karst.TopicID(m.Topics[at]), Partition: karst.Partition(m.Partition[k])},
+			Partition: karst.TopicPartition{Topic: id, Partition: karst.Partition(m.Partition[k])},
 			Epoch:     karst.Epoch(m.Epoch[k]), To: karst.Incarnation(m.To[k]),
 		}
 	}
