@@ -18,6 +18,7 @@ import (
 	"github.com/karst-io/karst/internal/cluster/peer/peerpb/peerpbconnect"
 	"github.com/karst-io/karst/internal/config"
 	"github.com/karst-io/karst/internal/metadata"
+	"github.com/karst-io/karst/internal/store"
 	"github.com/karst-io/karst/internal/store/open"
 )
 
@@ -36,6 +37,9 @@ func Open(ctx context.Context, cfg config.Config) (*Cluster, error) {
 	}
 	c := &Cluster{close: st.Close}
 	bucket, err := metadata.ReadBucket(ctx, st)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, errors.Join(fmt.Errorf("there is no cluster in %s: check --store", cfg.Store), st.Close())
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", cfg.Store, err), st.Close())
 	}
@@ -89,7 +93,7 @@ func (c *Cluster) ask(ctx context.Context, call func(peerpbconnect.PeerClient) (
 		select {
 		case <-time.After(retryDelay):
 		case <-ctx.Done():
-			return err
+			return fmt.Errorf("%w: does a broker run?", err)
 		}
 	}
 }
